@@ -1,0 +1,242 @@
+// Class Backend: everything the model asks of a device. A backend owns the packed weights, the
+// activations and the attention state, and offers about ten fused operations over RAGGED batches: a
+// list of (state, rows), where a prefill chunk brings many rows and a running answer one.
+//
+// Three implementations: reference.h (slow, obvious, the meaning of each operation), cpu/ and
+// cuda/. Nothing here knows what a document, a question or a file is.
+//
+// Threads: one thread at a time may use a Backend and its objects; operations may use threads of
+// their own inside. Objects made by a backend must be destroyed before it.
+//
+// Errors: every call that can fail for want of memory or because of a device says so by Status.
+// Shapes that do not fit together are a caller's bug and give INVALID_ARGUMENT, never a crash.
+#ifndef LONGLEAF_KERNELS_BACKEND_H_
+#define LONGLEAF_KERNELS_BACKEND_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "kernels/attention_policy.h"
+
+namespace longleaf::kernels {
+
+// Element types of weights and stored states. The numbers are stored in snapshots: never renumber.
+enum class DType : uint8_t {
+  kF32 = 1,
+  kBF16 = 2,
+  kF16 = 3,
+  kI8 = 4,  // reserved for quantised weights and states; no backend accepts it yet
+};
+int64_t SizeOf(DType type);      // bytes of one element
+const char* NameOf(DType type);  // "f32", "bf16", ...
+
+// Row-major matrix of f32 activations in backend memory, not owned. `data` is a device pointer on
+// CUDA; only Backend operations may follow it.
+struct Tensor {
+  float* data = nullptr;  // [rows, cols]
+  int64_t rows = 0;
+  int64_t cols = 0;
+
+  // The first `n` rows. Requires n <= rows.
+  Tensor Rows(int64_t n) const { return {data, n, cols}; }
+};
+
+// Owned backend memory for activations.
+class Buffer {
+ public:
+  virtual ~Buffer() = default;
+  virtual Tensor tensor() const = 0;
+};
+
+// Weights as they lie in a file: row-major, possibly unaligned, host memory.
+struct WeightView {
+  const void* data = nullptr;  // [rows, cols] elements of `type`
+  DType type = DType::kF32;
+  int64_t rows = 0;
+  int64_t cols = 0;
+};
+
+// An immutable weight matrix in the backend's own layout (packed, possibly quantised).
+class Matrix {
+ public:
+  virtual ~Matrix() = default;
+  virtual int64_t out_features() const = 0;
+  virtual int64_t in_features() const = 0;
+  virtual int64_t bytes() const = 0;
+};
+
+// What a Linear does to its result before storing it.
+enum class Epilogue {
+  kNone,      // out = in W^T
+  kSiluGate,  // W = [gate; up]: out = silu(in gate^T) * (in up^T), half as wide as W
+};
+
+// The shape of an attention state, fixed for a model.
+struct StateShape {
+  int64_t layers = 0;
+  int64_t query_heads = 0;
+  int64_t kv_heads = 0;
+  int64_t head_dim = 0;
+  AttentionPolicy policy;
+
+  int64_t core_heads() const { return policy.CoreHeadCount(query_heads, kv_heads); }
+};
+
+// Keys and values that let a model go on after a prefix: per layer the core tokens, and the raw
+// tokens that this or later queries can still see. Lives in pages; pages that two states share are
+// copied before either writes to them, so branching costs a table of pointers.
+//
+// Counts cover committed steps only.
+class State {
+ public:
+  virtual ~State() = default;
+  virtual const StateShape& shape() const = 0;
+  virtual int64_t tokens() const = 0;     // tokens seen
+  virtual int64_t cores() const = 0;      // core tokens held = policy.CoresAfter(tokens)
+  virtual int64_t first_raw() const = 0;  // 0-based: raw tokens first_raw .. tokens-1 are readable
+  virtual int64_t bytes() const = 0;      // memory of its pages, shared ones counted in full
+};
+
+// One member of a ragged batch. Its activations are `rows` consecutive rows; members follow one
+// another in order.
+struct BatchItem {
+  State* state = nullptr;
+  int64_t rows = 0;     // >= 1 tokens that this step adds to the state
+  int64_t outputs = 0;  // 0..rows: how many of the LAST rows are wanted after the last layer
+  // Adds, over all heads, the softmax weight that the item's LAST row gives to each position it
+  // sees: [cores visible | raw tokens visible], host memory, or nullptr when not wanted.
+  float* attention_mass = nullptr;
+};
+using Batch = absl::Span<const BatchItem>;
+
+// Rotary embedding, half-split convention (pairs (k, k + head_dim/2)); scaling is already in the
+// frequencies. Angles are computed in double: in float32 position * frequency is off by 1e-2 rad at
+// position 100,000.
+struct Rotary {
+  std::vector<double> inverse_frequencies;  // [head_dim / 2]
+  int64_t first_position = 0;               // rotary position of a state's token 0
+};
+
+// Which rows an attention call answers.
+enum class Rows {
+  kAll,      // out has one row per row of the batch
+  kOutputs,  // out has one row per wanted output, in order: the last layer
+};
+
+enum class StatePart : uint8_t { kCore, kRaw };
+
+// How to choose the next token from one row of logits.
+struct SampleRequest {
+  float temperature = 0;         // 0: the largest logit, ties to the lowest id
+  int64_t top_k = 0;             // 0: no limit
+  float top_p = 1;               // (0, 1]
+  float min_p = 0;               // [0, 1): drop tokens below min_p * the largest probability
+  float repetition_penalty = 1;  // > 0; divides positive logits of `penalised`, multiplies negative
+  absl::Span<const int32_t> penalised;  // token ids, duplicates allowed
+  double uniform = 0;                   // the random number in [0, 1) that decides
+  int64_t top_logprobs = 0;             // alternatives to report, 0..20
+};
+struct TokenLogprob {
+  int32_t token = 0;
+  float logprob = 0;  // natural log, of the distribution before temperature and cuts
+};
+struct SampleResult {
+  int32_t token = 0;
+  float logprob = 0;
+  std::vector<TokenLogprob> top;  // best first
+};
+
+struct BackendMemory {
+  int64_t weight_bytes = 0;
+  int64_t activation_bytes = 0;
+  int64_t state_bytes = 0;           // pages in use, each counted once however many share it
+  int64_t state_capacity_bytes = 0;  // the hard limit given at construction
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  virtual std::string name() const = 0;  // for people: "cpu (AVX3, 2 threads)"
+  virtual BackendMemory memory() const = 0;
+
+  // ---- weights and activations
+  // Packs the vertical concatenation of `parts` (equal cols); kSiluGate wants two of equal rows.
+  // The source may go away afterwards. RESOURCE_EXHAUSTED; UNIMPLEMENTED for a type it cannot take.
+  virtual absl::StatusOr<std::unique_ptr<Matrix>> PackMatrix(absl::Span<const WeightView> parts,
+                                                             Epilogue epilogue) = 0;
+  // Copies a vector of weights (a norm) to backend memory as f32 [1, cols].
+  virtual absl::StatusOr<std::unique_ptr<Buffer>> CopyVector(const WeightView& vector) = 0;
+  virtual absl::StatusOr<std::unique_ptr<Buffer>> Allocate(int64_t rows, int64_t cols) = 0;
+  // Copies to host memory: out[rows * cols].
+  virtual absl::Status ToHost(const Tensor& from, float* out) = 0;
+
+  // ---- states
+  // An empty state. Costs no pages yet.
+  virtual absl::StatusOr<std::unique_ptr<State>> NewState(const StateShape& shape) = 0;
+  // A state equal to `parent` that shares its pages. `parent` may go on, or be destroyed.
+  virtual absl::StatusOr<std::unique_ptr<State>> Branch(const State& parent) = 0;
+  // Bytes of new pages that adding `rows` tokens to `state` takes (copies of shared ones included).
+  virtual int64_t BytesToGrow(const State& state, int64_t rows) const = 0;
+
+  // A step: BeginStep, then for each layer the operations below, then CommitStep; or AbortStep at
+  // any point, after which every state is as before BeginStep. All layers or none.
+  // Takes all pages the step needs. RESOURCE_EXHAUSTED leaves all states untouched.
+  virtual absl::Status BeginStep(Batch batch) = 0;
+  // Adds rows to tokens(), and lets go of raw pages that no later query can see.
+  virtual void CommitStep(Batch batch) = 0;
+  virtual void AbortStep(Batch batch) = 0;
+
+  // ---- operations. R = sum of rows, O = sum of outputs over the batch.
+  // out[r] = row tokens[r] of `table` [vocab, dim]; ids outside are INVALID_ARGUMENT. The table is
+  // in host memory, mapped from the file: an embedding reads few rows of it.
+  virtual absl::Status Embed(const WeightView& table, absl::Span<const int32_t> tokens,
+                             Tensor out) = 0;  // out [R, dim]
+  // x += delta (when delta.data is not null); out = x / sqrt(mean(x^2) + eps) * weight.
+  virtual absl::Status AddNorm(Tensor x,                        // [R, dim], updated
+                               const Tensor& delta,             // [R, dim] or null
+                               const Tensor& weight,            // [1, dim]
+                               float epsilon, Tensor out) = 0;  // [R, dim]
+  // out = epilogue(in W^T), f32 accumulation.
+  virtual absl::Status Linear(const Matrix& weight, const Tensor& in,  // [R, in_features]
+                              Tensor out) = 0;                         // [R, out or out/2]
+  // For each row of each item, at token index t = state.tokens() + its row: rotates its query in
+  // place and its key, appends key and value to the state's raw tokens of `layer`, and pools every
+  // group that is now complete: core token = sum over its group of (k, v) weighted by
+  // softmax(q_last . k / sqrt(d)), k rotated, q_last the rotated query of the group's last token.
+  virtual absl::Status RotaryAppendPool(int64_t layer, Batch batch, const Rotary& rotary,
+                                        Tensor qkv) = 0;  // [R, (H + 2 Hkv) * d], q then k then v
+  // Softmax attention of each row over the cores, then the raw tokens, that the policy shows it,
+  // scaled by 1/sqrt(d). After RotaryAppendPool of the same layer.
+  virtual absl::Status Attention(int64_t layer, Batch batch, Rows rows,
+                                 const Tensor& qkv,  // [R, (H + 2 Hkv) * d], rotated
+                                 Tensor out) = 0;    // [R or O, H * d]
+  // out[i] = in[indices[i]].
+  virtual absl::Status GatherRows(const Tensor& in, absl::Span<const int64_t> indices,
+                                  Tensor out) = 0;
+  // One request per row of logits [n, vocab].
+  virtual absl::StatusOr<std::vector<SampleResult>> Sample(
+      const Tensor& logits, absl::Span<const SampleRequest> requests) = 0;
+
+  // ---- canonical bytes, the same for every backend: little-endian f32
+  //   keys [count, heads, d], then values [count, heads, d]
+  // of core or raw tokens first .. first+count-1 of one layer (0-based; a core is the index of its
+  // core token). heads = core_heads() or kv_heads. Bytes = 2 * count * heads * d * 4.
+  virtual absl::Status Export(const State& state, int64_t layer, StatePart part, int64_t first,
+                              int64_t count, absl::Span<std::byte> out) = 0;
+  // Makes an EMPTY state hold `tokens` tokens with readable raw tokens first_raw .. tokens-1. Every
+  // (layer, part) range must then be imported before the state is used.
+  virtual absl::Status PrepareImport(State& state, int64_t tokens, int64_t first_raw) = 0;
+  virtual absl::Status Import(State& state, int64_t layer, StatePart part, int64_t first,
+                              int64_t count, absl::Span<const std::byte> in) = 0;
+};
+
+}  // namespace longleaf::kernels
+
+#endif  // LONGLEAF_KERNELS_BACKEND_H_
