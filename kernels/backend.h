@@ -6,7 +6,10 @@
 // cuda/. Nothing here knows what a document, a question or a file is.
 //
 // Threads: one thread at a time may use a Backend and its objects; operations may use threads of
-// their own inside. Objects made by a backend must be destroyed before it.
+// their own inside. The exception lets the disk work beside the steps: Export, and Import after
+// PrepareImport, may run on any thread while the owner runs steps, as long as nobody branches,
+// destroys or puts into a batch that same State meanwhile (a branch of it is another State; the
+// pages they share are only read). Objects made by a backend must be destroyed before it.
 //
 // Errors: every call that can fail for want of memory or because of a device says so by Status.
 // Shapes that do not fit together are a caller's bug and give INVALID_ARGUMENT, never a crash.
