@@ -13,12 +13,12 @@ set -euo pipefail
 
 version=0.1.97-3
 recipe=1 # raise it when the way of building below changes
-deps=${1:?usage: $0 DEPS_DIR}
+mkdir -p "${1:?usage: $0 DEPS_DIR}"
+deps=$(cd "$1" && pwd) # apt reads a relative path as one below /etc/apt
 out=$deps/sentencepiece
 stamp="$version recipe $recipe"
 say() { printf 'deps: %s\n' "$*" >&2; }
 
-mkdir -p "$deps"
 exec 9>"$deps/.lock"
 flock 9 # two makes at once: the second finds the work done
 if [ "$(cat "$out/VERSION" 2>/dev/null)" = "$stamp" ]; then
