@@ -40,13 +40,21 @@ apt_private=(
 # The deb-src twin of every Debian source that the machine installs from, so that its mirror, proxy
 # and keys are used; then Debian's own address, for mirrors that carry binary packages only.
 default_source='deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian bookworm main'
+index_targets() { # [apt options]: the package indexes that the machine has, as URI|suite|component|key
+  apt-get "$@" indextargets --format '$(REPO_URI)|$(RELEASE)|$(COMPONENT)|$(SIGNED_BY)' \
+    'Created-By: Packages' 2>/dev/null
+}
 derived_sources() {
-  apt-get indextargets --format '$(REPO_URI)|$(RELEASE)|$(COMPONENT)|$(SIGNED_BY)' \
-    'Created-By: Packages' |
-    awk -F'|' '$2 ~ /^(bookworm|stable|oldstable)$/ && $3 == "main" {
-      key = $4 == "" ? "" : "[signed-by=" $4 "] "
-      print "deb-src " key $1 " " $2 " main"
-    }' | sort -u
+  local targets own_lists=(-o "Dir::State::Lists=$work/lists" -o "Dir::Cache=$work/cache")
+  targets=$(index_targets)
+  if [ -z "$targets" ]; then # images often ship without indexes; look into a copy of our own
+    apt-get "${own_lists[@]}" -q update >"$work/apt.log" 2>&1 || true
+    targets=$(index_targets "${own_lists[@]}")
+  fi
+  awk -F'|' '$2 ~ /^(bookworm|stable|oldstable)$/ && $3 == "main" {
+    key = $4 == "" ? "" : "[signed-by=" $4 "] "
+    print "deb-src " key $1 " " $2 " main"
+  }' <<<"$targets" | sort -u
 }
 fetch_with() {
   [ -n "$1" ] || return 1
