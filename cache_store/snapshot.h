@@ -86,6 +86,8 @@ class Segment {
 
   const SegmentInfo& info() const { return info_; }
   const std::string& tenant() const { return tenant_; }
+  // Whether the store with this ledger has it.
+  bool BelongsTo(const internal::SegmentLedger* ledger) const { return ledger_.get() == ledger; }
 
  private:
   const std::string tenant_;

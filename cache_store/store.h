@@ -40,6 +40,10 @@
 #include "cache_store/record.h"
 #include "cache_store/snapshot.h"
 
+namespace rocksdb {
+class Env;
+}
+
 namespace longleaf::store {
 
 struct StoreOptions {
@@ -198,8 +202,8 @@ class Store {
                                               const UploadPart& part);
 
   // Text complete: verifies and hashes the stored text by streaming it, sets text_sha256 and state
-  // (kQueued or kActive). FAILED_PRECONDITION unless kCreating; OK and unchanged when a document
-  // past kCreating has exactly `expected_bytes` of text (a retry).
+  // (kQueued or kActive). OUT_OF_RANGE unless exactly `expected_bytes` are committed. For a
+  // document past kCreating it changes nothing and returns the record (a retry).
   absl::StatusOr<DocumentRecord> FinalizeUpload(const std::string& tenant, const std::string& id,
                                                 int64_t expected_bytes,
                                                 DocumentState next = DocumentState::kQueued);
@@ -288,7 +292,8 @@ class Store {
   void WaitForReclaim();
 
  private:
-  friend class StoreTestPeer;
+  friend absl::StatusOr<std::unique_ptr<Store>> OpenWithEnv(const StoreOptions& options,
+                                                            rocksdb::Env* env);
   struct Rep;
   explicit Store(std::unique_ptr<Rep> rep);
   std::unique_ptr<Rep> rep_;

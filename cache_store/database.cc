@@ -1,0 +1,137 @@
+// Reads, writes, free space and recovery from errors. Opening is in database_open.cc.
+#include "cache_store/database.h"
+
+#include <algorithm>
+
+#include "cache_store/coding.h"
+#include "cache_store/message.h"
+
+namespace longleaf::store::internal {
+
+const char* FamilyName(Family family) {
+  switch (family) {
+    case Family::kMeta:
+      return "default";
+    case Family::kDocuments:
+      return "documents";
+    case Family::kRequests:
+      return "requests";
+    case Family::kText:
+      return "text";
+    case Family::kTokens:
+      return "tokens";
+    case Family::kManifests:
+      return "manifests";
+    case Family::kClaims:
+      return "claims";
+    case Family::kAsked:
+      return "asked";
+    case Family::kSegments:
+      return "segments";
+  }
+  return "";
+}
+
+absl::Status FromRocks(const rocksdb::Status& status) {
+  if (status.ok()) return absl::OkStatus();
+  const std::string text = status.ToString();
+  if (status.IsNotFound()) return absl::NotFoundError(text);
+  if (status.IsCorruption()) return absl::DataLossError(text);
+  if (status.IsNoSpace() || status.subcode() == rocksdb::Status::kSpaceLimit) {
+    return absl::ResourceExhaustedError(Message("the disk is full: ", text));
+  }
+  if (status.IsInvalidArgument() || status.IsNotSupported()) return absl::InternalError(text);
+  return absl::UnavailableError(text);
+}
+
+void Batch::Put(Family family, std::string_view key, std::string_view value) {
+  batch_.Put(database_.family(family), ToSlice(key), ToSlice(value));
+}
+
+void Batch::Delete(Family family, std::string_view key) {
+  batch_.Delete(database_.family(family), ToSlice(key));
+}
+
+void Batch::DeleteRange(Family family, std::string_view begin, std::string_view end) {
+  batch_.DeleteRange(database_.family(family), ToSlice(begin), ToSlice(end));
+}
+
+absl::Status Database::Write(Batch& batch, Durability durability) {
+  if (absl::Status status = ResumeIfStopped(); !status.ok()) return status;
+  rocksdb::WriteOptions options;
+  options.sync = durability == Durability::kSynced;
+  // What need not be kept need not wait for a stalled disk either.
+  options.no_slowdown = durability == Durability::kLazy;
+  const rocksdb::Status status = db_->Write(options, &batch.batch_);
+  if (status.IsIOError()) stopped_->store(true);
+  return FromRocks(status);
+}
+
+absl::StatusOr<std::optional<std::string>> Database::Get(Family which, std::string_view key) {
+  std::string value;
+  const rocksdb::Status status =
+      db_->Get(rocksdb::ReadOptions(), family(which), ToSlice(key), &value);
+  if (status.IsNotFound()) return std::nullopt;
+  if (!status.ok()) return FromRocks(status);
+  return std::optional<std::string>(std::move(value));
+}
+
+std::unique_ptr<rocksdb::Iterator> Database::Scan(Family which, const rocksdb::Slice* begin,
+                                                  const rocksdb::Slice* end) {
+  rocksdb::ReadOptions options;
+  if (begin != nullptr && !begin->empty()) options.iterate_lower_bound = begin;
+  if (end != nullptr && !end->empty()) options.iterate_upper_bound = end;
+  std::unique_ptr<rocksdb::Iterator> iterator(db_->NewIterator(options, family(which)));
+  if (begin != nullptr) {
+    iterator->Seek(*begin);
+  } else {
+    iterator->SeekToFirst();
+  }
+  return iterator;
+}
+
+absl::Status Database::CheckFreeSpace(int64_t bytes, int64_t* missing) {
+  if (missing != nullptr) *missing = 0;
+  uint64_t free = 0;
+  // A file system that cannot tell is believed to have room; the write itself will say.
+  if (!env_->GetFreeSpace(path_, &free).ok()) return absl::OkStatus();
+  const int64_t available =
+      static_cast<int64_t>(std::min<uint64_t>(free, uint64_t{1} << 62)) - min_free_bytes_;
+  if (bytes <= available) return absl::OkStatus();
+  if (missing != nullptr) *missing = bytes - available;
+  return absl::ResourceExhaustedError(Message("the disk is full: ", bytes, " bytes wanted, ", free,
+                                              " free of which ", min_free_bytes_, " are kept"));
+}
+
+absl::Status Database::ResumeIfStopped() {
+  if (!stopped_->load()) return absl::OkStatus();
+  MutexLock lock(&resume_mutex_);
+  if (!stopped_->load()) return absl::OkStatus();
+  if (absl::Status status = CheckFreeSpace(0); !status.ok()) return status;
+  // Cleared first: an error during the recovery sets it again.
+  stopped_->store(false);
+  const rocksdb::Status status = db_->Resume();
+  if (!status.ok()) stopped_->store(true);
+  return FromRocks(status);
+}
+
+void Database::AddStats(StoreStats& stats) {
+  const auto property = [this](Family which, const std::string& name) {
+    uint64_t value = 0;
+    db_->GetIntProperty(family(which), name, &value);
+    return static_cast<int64_t>(value);
+  };
+  stats.write_stopped = property(Family::kMeta, rocksdb::DB::Properties::kIsWriteStopped) != 0;
+  stats.delayed_write_rate =
+      property(Family::kMeta, rocksdb::DB::Properties::kActualDelayedWriteRate);
+  stats.background_errors = 0;
+  stats.pending_compaction_bytes = 0;
+  for (size_t i = 0; i < kFamilyCount; ++i) {
+    const Family which = static_cast<Family>(i);
+    stats.background_errors += property(which, rocksdb::DB::Properties::kBackgroundErrors);
+    stats.pending_compaction_bytes +=
+        property(which, rocksdb::DB::Properties::kEstimatePendingCompactionBytes);
+  }
+}
+
+}  // namespace longleaf::store::internal

@@ -1,0 +1,135 @@
+// RocksDB as the store uses it: column families, options, statuses in our words, synced writes,
+// free space, and recovery from a full or failing disk without a restart.
+#ifndef LONGLEAF_CACHE_STORE_DATABASE_H_
+#define LONGLEAF_CACHE_STORE_DATABASE_H_
+
+#include <rocksdb/db.h>
+#include <rocksdb/env.h>
+#include <rocksdb/listener.h>
+#include <rocksdb/write_batch.h>
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "cache_store/mutex.h"
+#include "cache_store/store.h"
+
+namespace longleaf::store::internal {
+
+// The column families, in the order of FORMAT.md. Their names are on disk.
+enum class Family {
+  kMeta,
+  kDocuments,
+  kRequests,
+  kText,
+  kTokens,
+  kManifests,
+  kClaims,
+  kAsked,
+  kSegments,
+};
+inline constexpr size_t kFamilyCount = 9;
+const char* FamilyName(Family family);
+
+enum class Durability {
+  kSynced,  // on the disk when the call returns
+  kLazy,    // may be lost in a crash of the machine
+};
+
+inline rocksdb::Slice ToSlice(std::string_view bytes) { return {bytes.data(), bytes.size()}; }
+inline std::string_view FromSlice(const rocksdb::Slice& slice) {
+  return {slice.data(), slice.size()};
+}
+
+// Corruption: DATA_LOSS; no space: RESOURCE_EXHAUSTED; every other trouble of the disk:
+// UNAVAILABLE.
+absl::Status FromRocks(const rocksdb::Status& status);
+
+class Database;
+
+// Several writes that happen together or not at all.
+class Batch {
+ public:
+  explicit Batch(Database& database) : database_(database) {}
+  void Put(Family family, std::string_view key, std::string_view value);
+  void Delete(Family family, std::string_view key);
+  void DeleteRange(Family family, std::string_view begin, std::string_view end);
+  bool empty() const { return batch_.Count() == 0; }
+
+ private:
+  friend class Database;
+  Database& database_;
+  rocksdb::WriteBatch batch_;
+};
+
+// Thread-safe.
+class Database {
+ public:
+  // Opens or creates, and checks the schema version. A database that is damaged only in its
+  // segments, which are a cache, is opened without the damaged ones.
+  static absl::StatusOr<std::unique_ptr<Database>> Open(const StoreOptions& options,
+                                                        rocksdb::Env* env);
+  ~Database();
+
+  absl::Status Write(Batch& batch, Durability durability);
+  // nullopt: no such key.
+  absl::StatusOr<std::optional<std::string>> Get(Family family, std::string_view key);
+  // Over [begin, end); `begin` and `end` must live as long as the iterator. An empty end: no end.
+  std::unique_ptr<rocksdb::Iterator> Scan(Family family, const rocksdb::Slice* begin,
+                                          const rocksdb::Slice* end);
+
+  // RESOURCE_EXHAUSTED when `bytes` more would leave less than min_free_bytes. The shortage, 0 when
+  // there is room, in *missing where it is not null.
+  absl::Status CheckFreeSpace(int64_t bytes, int64_t* missing = nullptr);
+
+  // After a failed write RocksDB refuses all others; this lets it go on when there is room again.
+  absl::Status ResumeIfStopped();
+
+  // Fills what RocksDB says of itself.
+  void AddStats(StoreStats& stats);
+
+  rocksdb::DB* db() { return db_.get(); }
+  rocksdb::Env* env() { return env_; }
+  rocksdb::ColumnFamilyHandle* family(Family family) {
+    return families_[static_cast<size_t>(family)];
+  }
+  const std::string& incoming_dir() const { return incoming_dir_; }  // unfinished segment files
+  const rocksdb::Options& segment_options() const { return segment_options_; }
+  int64_t damaged_files_removed() const { return damaged_files_removed_; }
+
+ private:
+  struct StopListener;
+  enum class Checks { kAll, kSome };
+
+  Database(const StoreOptions& options, rocksdb::Env* env);
+  absl::Status CheckFamilies();
+  rocksdb::Status OpenOnce(Checks checks);
+  absl::Status OpenWithRepair();
+  absl::Status RemoveDamagedSegments();
+  absl::Status CheckSchema();
+  absl::Status ClearIncoming();
+  void Close();
+
+  const std::string path_;
+  const std::string incoming_dir_;
+  const int64_t min_free_bytes_;
+  rocksdb::Env* const env_;
+  rocksdb::Options base_options_;
+  rocksdb::Options segment_options_;
+  std::shared_ptr<std::atomic<bool>> stopped_;
+  Mutex resume_mutex_;
+  std::unique_ptr<rocksdb::DB> db_;
+  std::array<rocksdb::ColumnFamilyHandle*, kFamilyCount> families_ = {};
+  int64_t damaged_files_removed_ = 0;
+};
+
+}  // namespace longleaf::store::internal
+
+#endif  // LONGLEAF_CACHE_STORE_DATABASE_H_

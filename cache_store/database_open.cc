@@ -1,0 +1,242 @@
+// Opening the database: options, schema version, and repair of what is only a cache.
+#include <rocksdb/cache.h>
+#include <rocksdb/convenience.h>
+#include <rocksdb/metadata.h>
+#include <rocksdb/sst_file_reader.h>
+#include <rocksdb/table.h>
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "cache_store/block_memory.h"
+#include "cache_store/coding.h"
+#include "cache_store/database.h"
+#include "cache_store/message.h"
+
+namespace longleaf::store::internal {
+namespace {
+
+constexpr uint8_t kSchemaRecordVersion = 1;
+constexpr uint32_t kLayoutVersion = 1;  // FORMAT.md, "Versions"
+constexpr std::string_view kSchemaKey = "schema";
+
+rocksdb::Options BaseOptions(rocksdb::Env* env) {
+  rocksdb::Options options;
+  options.env = env;
+  options.create_if_missing = true;
+  options.create_missing_column_families = true;
+  options.max_background_jobs = 2;
+  // Bounds on what comes on top of the cap: memtables, logs.
+  options.db_write_buffer_size = size_t{64} << 20;
+  options.write_buffer_size = size_t{32} << 20;
+  options.max_total_wal_size = uint64_t{128} << 20;
+  // With -1 a single unreadable file would keep the whole server from starting.
+  options.max_open_files = 512;
+  // A torn end of the log is what a crash leaves; damage anywhere else would lose acknowledged
+  // writes without a word in the default mode.
+  options.wal_recovery_mode = rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
+  options.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
+  options.max_log_file_size = size_t{4} << 20;
+  options.keep_log_file_num = 4;
+  options.stats_dump_period_sec = 0;
+  options.stats_persist_period_sec = 0;
+  options.compression = rocksdb::kNoCompression;  // bytes on disk are the bytes that were counted
+  rocksdb::BlockBasedTableOptions table;
+  table.checksum = rocksdb::kXXH3;
+  table.format_version = 5;
+  table.block_cache = rocksdb::NewLRUCache(size_t{16} << 20);
+  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+  return options;
+}
+
+rocksdb::Options SegmentOptions(const rocksdb::Options& base) {
+  rocksdb::Options options = base;
+  options.disable_auto_compactions = true;
+  rocksdb::BlockBasedTableOptions table;
+  table.checksum = rocksdb::kXXH3;
+  table.format_version = 5;
+  // Values are never cached (fill_cache=false): the cache is there for its allocator, which keeps
+  // 1 MiB blocks for the next read. A fresh one for every read costs a third of the time.
+  rocksdb::LRUCacheOptions cache;
+  cache.capacity = size_t{1} << 20;
+  cache.memory_allocator = std::make_shared<BlockMemory>();
+  table.block_cache = rocksdb::NewLRUCache(cache);
+  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+  return options;
+}
+
+bool IsOurs(const std::string& family) {
+  for (size_t i = 0; i < kFamilyCount; ++i) {
+    if (family == FamilyName(static_cast<Family>(i))) return true;
+  }
+  return false;
+}
+
+absl::Status CheckLayout(std::string_view bytes) {
+  absl::StatusOr<Decoder> in =
+      Decoder::Open(bytes, RecordKind::kSchema, kSchemaRecordVersion, "store schema");
+  if (!in.ok()) return in.status();
+  const uint32_t version = in->U32();
+  LONGLEAF_STORE_RETURN_IF_ERROR(in->Finish("store schema"));
+  if (version == kLayoutVersion) return absl::OkStatus();
+  return absl::FailedPreconditionError(Message("the store has layout version ", version,
+                                               ", this program reads and writes ", kLayoutVersion));
+}
+
+absl::Status OpenError(const std::string& path, const rocksdb::Status& status) {
+  if (status.IsIOError() && status.ToString().find("lock") != std::string::npos) {
+    return absl::UnavailableError(
+        Message("the store at ", path, " is in use by another process (", status.ToString(), ")"));
+  }
+  return Prefixed(Message("opening the store at ", path), FromRocks(status));
+}
+
+}  // namespace
+
+struct Database::StopListener : rocksdb::EventListener {
+  explicit StopListener(std::shared_ptr<std::atomic<bool>> flag) : stopped(std::move(flag)) {}
+  void OnBackgroundError(rocksdb::BackgroundErrorReason, rocksdb::Status*) override {
+    stopped->store(true);
+  }
+  const std::shared_ptr<std::atomic<bool>> stopped;
+};
+
+Database::Database(const StoreOptions& options, rocksdb::Env* env)
+    : path_(options.path),
+      incoming_dir_(options.path + "/incoming"),
+      min_free_bytes_(options.min_free_bytes),
+      env_(env == nullptr ? rocksdb::Env::Default() : env),
+      base_options_(BaseOptions(env_)),
+      segment_options_(SegmentOptions(base_options_)),
+      stopped_(std::make_shared<std::atomic<bool>>(false)) {
+  base_options_.listeners.push_back(std::make_shared<StopListener>(stopped_));
+}
+
+Database::~Database() { Close(); }
+
+void Database::Close() {
+  for (rocksdb::ColumnFamilyHandle*& family : families_) {
+    if (family != nullptr) db_->DestroyColumnFamilyHandle(family);
+    family = nullptr;
+  }
+  db_.reset();
+}
+
+absl::StatusOr<std::unique_ptr<Database>> Database::Open(const StoreOptions& options,
+                                                         rocksdb::Env* env) {
+  auto database = std::unique_ptr<Database>(new Database(options, env));
+  LONGLEAF_STORE_RETURN_IF_ERROR(database->CheckFamilies());
+  LONGLEAF_STORE_RETURN_IF_ERROR(database->OpenWithRepair());
+  LONGLEAF_STORE_RETURN_IF_ERROR(database->CheckSchema());
+  LONGLEAF_STORE_RETURN_IF_ERROR(database->ClearIncoming());
+  return database;
+}
+
+// Another layout may have other families, and RocksDB opens only all of them: then its version is
+// read before anything is touched.
+absl::Status Database::CheckFamilies() {
+  if (!env_->FileExists(path_ + "/CURRENT").ok()) return absl::OkStatus();
+  std::vector<std::string> names;
+  const rocksdb::Status listed = rocksdb::DB::ListColumnFamilies(base_options_, path_, &names);
+  if (!listed.ok()) return OpenError(path_, listed);
+  if (std::all_of(names.begin(), names.end(), IsOurs)) return absl::OkStatus();
+  rocksdb::DB* raw = nullptr;
+  rocksdb::Options options = base_options_;
+  options.create_if_missing = false;
+  const rocksdb::Status opened = rocksdb::DB::OpenForReadOnly(options, path_, &raw);
+  if (!opened.ok()) return OpenError(path_, opened);
+  const std::unique_ptr<rocksdb::DB> db(raw);
+  std::string schema;
+  if (db->Get(rocksdb::ReadOptions(), ToSlice(kSchemaKey), &schema).ok()) {
+    LONGLEAF_STORE_RETURN_IF_ERROR(CheckLayout(schema));
+  }
+  return absl::FailedPreconditionError(
+      Message(path_, " holds a database that is not a store of this program"));
+}
+
+rocksdb::Status Database::OpenOnce(Checks checks) {
+  rocksdb::DBOptions db_options(base_options_);
+  db_options.paranoid_checks = checks == Checks::kAll;
+  std::vector<rocksdb::ColumnFamilyDescriptor> descriptors;
+  for (size_t i = 0; i < kFamilyCount; ++i) {
+    const Family family = static_cast<Family>(i);
+    descriptors.emplace_back(FamilyName(family),
+                             family == Family::kSegments ? segment_options_ : base_options_);
+  }
+  std::vector<rocksdb::ColumnFamilyHandle*> handles;
+  rocksdb::DB* raw = nullptr;
+  const rocksdb::Status status = rocksdb::DB::Open(db_options, path_, descriptors, &handles, &raw);
+  if (!status.ok()) return status;
+  db_.reset(raw);
+  std::copy(handles.begin(), handles.end(), families_.begin());
+  return status;
+}
+
+absl::Status Database::OpenWithRepair() {
+  rocksdb::Status status = env_->CreateDirIfMissing(path_);
+  if (!status.ok()) return Prefixed(Message("creating ", path_), FromRocks(status));
+  status = OpenOnce(Checks::kAll);
+  if (status.IsCorruption() && OpenOnce(Checks::kSome).ok()) {
+    LONGLEAF_STORE_RETURN_IF_ERROR(RemoveDamagedSegments());
+    Close();
+    status = OpenOnce(Checks::kAll);
+  }
+  if (!status.ok()) return OpenError(path_, status);
+  return absl::OkStatus();
+}
+
+absl::Status Database::RemoveDamagedSegments() {
+  std::vector<rocksdb::LiveFileMetaData> files;
+  db_->GetLiveFilesMetaData(&files);
+  for (const rocksdb::LiveFileMetaData& file : files) {
+    if (file.column_family_name != FamilyName(Family::kSegments)) continue;
+    const std::string name = file.db_path + file.name;
+    uint64_t size = 0;
+    rocksdb::SstFileReader reader(segment_options_);
+    if (env_->GetFileSize(name, &size).ok() && size == file.size && reader.Open(name).ok()) {
+      continue;
+    }
+    const rocksdb::Slice begin(file.smallestkey);
+    const rocksdb::Slice end(file.largestkey);
+    const rocksdb::Status status =
+        rocksdb::DeleteFilesInRange(db_.get(), family(Family::kSegments), &begin, &end);
+    if (!status.ok()) return FromRocks(status);
+    ++damaged_files_removed_;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Database::CheckSchema() {
+  absl::StatusOr<std::optional<std::string>> found = Get(Family::kMeta, kSchemaKey);
+  if (!found.ok()) return found.status();
+  if (found->has_value()) return CheckLayout(**found);
+  // Nothing was ever stored, or this is the first start.
+  for (size_t i = 0; i < kFamilyCount; ++i) {
+    if (Scan(static_cast<Family>(i), nullptr, nullptr)->Valid()) {
+      return absl::FailedPreconditionError(
+          Message(path_, " holds data but no record of its layout version"));
+    }
+  }
+  Encoder out(RecordKind::kSchema, kSchemaRecordVersion);
+  out.U32(kLayoutVersion);
+  Batch batch(*this);
+  batch.Put(Family::kMeta, kSchemaKey, out.Seal());
+  return Write(batch, Durability::kSynced);
+}
+
+absl::Status Database::ClearIncoming() {
+  rocksdb::Status status = env_->CreateDirIfMissing(incoming_dir_);
+  if (!status.ok()) return FromRocks(status);
+  std::vector<std::string> names;
+  status = env_->GetChildren(incoming_dir_, &names);
+  if (!status.ok()) return FromRocks(status);
+  for (const std::string& name : names) {
+    if (name == "." || name == "..") continue;
+    status = env_->DeleteFile(incoming_dir_ + "/" + name);
+    if (!status.ok()) return FromRocks(status);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace longleaf::store::internal
