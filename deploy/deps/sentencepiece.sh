@@ -40,8 +40,8 @@ apt_private=(
 # The deb-src twin of every Debian source that the machine installs from, so that its mirror, proxy
 # and keys are used; then Debian's own address, for mirrors that carry binary packages only.
 default_source='deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian bookworm main'
-index_targets() { # [apt options]: the package indexes that the machine has, as URI|suite|component|key
-  apt-get "$@" indextargets --format '$(REPO_URI)|$(RELEASE)|$(COMPONENT)|$(SIGNED_BY)' \
+index_targets() { # [apt options]: the package indexes that the machine has, as URI|suite|component
+  apt-get "$@" indextargets --format '$(REPO_URI)|$(RELEASE)|$(COMPONENT)' \
     'Created-By: Packages' 2>/dev/null
 }
 derived_sources() {
@@ -51,9 +51,9 @@ derived_sources() {
     apt-get "${own_lists[@]}" -q update >"$work/apt.log" 2>&1 || true
     targets=$(index_targets "${own_lists[@]}")
   fi
+  # Debian's own keys, which apt trusts by itself, sign a mirror's index too.
   awk -F'|' '$2 ~ /^(bookworm|stable|oldstable)$/ && $3 == "main" {
-    key = $4 == "" ? "" : "[signed-by=" $4 "] "
-    print "deb-src " key $1 " " $2 " main"
+    print "deb-src " $1 " " $2 " main"
   }' <<<"$targets" | sort -u
 }
 fetch_with() {
