@@ -19,6 +19,14 @@ namespace {
 constexpr int64_t kFileOverhead = 4096;
 constexpr int64_t kValueOverhead = 512;
 
+// The system begins to write back while the next values are being made; waiting for all of it at
+// the end made a segment a third slower.
+rocksdb::EnvOptions FileOptions() {
+  rocksdb::EnvOptions options;
+  options.bytes_per_sync = uint64_t{1} << 20;
+  return options;
+}
+
 int64_t DiskBytes(int64_t payload, int64_t value_bytes) {
   return payload + kFileOverhead + (payload / value_bytes + 1) * kValueOverhead;
 }
@@ -35,7 +43,7 @@ class SegmentFileWriter : public SegmentWriter {
         reserve_(std::move(reserve)),
         reserved_(reserved),
         file_name_(Message(table.database_.incoming_dir(), "/", info_.id, ".sst")),
-        file_(rocksdb::EnvOptions(), table.database_.segment_options(),
+        file_(FileOptions(), table.database_.segment_options(),
               table.database_.family(Family::kSegments), /*invalidate_page_cache=*/false) {}
 
   ~SegmentFileWriter() override {
