@@ -1,0 +1,33 @@
+// Sizes and names of element types.
+#include "kernels/backend.h"
+
+namespace longleaf::kernels {
+
+int64_t SizeOf(DType type) {
+  switch (type) {
+    case DType::kF32:
+      return 4;
+    case DType::kBF16:
+    case DType::kF16:
+      return 2;
+    case DType::kI8:
+      return 1;
+  }
+  return 0;
+}
+
+const char* NameOf(DType type) {
+  switch (type) {
+    case DType::kF32:
+      return "f32";
+    case DType::kBF16:
+      return "bf16";
+    case DType::kF16:
+      return "f16";
+    case DType::kI8:
+      return "i8";
+  }
+  return "unknown";
+}
+
+}  // namespace longleaf::kernels

@@ -1,0 +1,199 @@
+// The reference backend: weights, activations and the operations on them. Its states are in
+// reference_state.cc, its attention in reference_attention.cc.
+#include "kernels/reference.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "kernels/aligned.h"
+#include "kernels/checks.h"
+#include "kernels/float_types.h"
+#include "kernels/sampling.h"
+
+namespace longleaf::kernels {
+namespace {
+
+using absl::OkStatus;
+using absl::Status;
+using absl::StatusOr;
+
+// Charges bytes to one of the backend's accounts for as long as it lives.
+class Charge {
+ public:
+  Charge(int64_t* account, int64_t bytes) : account_(account), bytes_(bytes) { *account_ += bytes; }
+  ~Charge() { *account_ -= bytes_; }
+  Charge(const Charge&) = delete;
+  Charge& operator=(const Charge&) = delete;
+
+ private:
+  int64_t* const account_;
+  const int64_t bytes_;
+};
+
+class ReferenceBuffer : public Buffer {
+ public:
+  ReferenceBuffer(AlignedFloats data, int64_t rows, int64_t cols, int64_t* account)
+      : data_(std::move(data)),
+        rows_(rows),
+        cols_(cols),
+        charge_(account, rows * cols * int64_t{sizeof(float)}) {}
+  Tensor tensor() const override { return {data_.get(), rows_, cols_}; }
+
+ private:
+  const AlignedFloats data_;  // [rows, cols]
+  const int64_t rows_;
+  const int64_t cols_;
+  const Charge charge_;
+};
+
+class ReferenceMatrix : public Matrix {
+ public:
+  ReferenceMatrix(AlignedFloats data, int64_t rows, int64_t cols, Epilogue epilogue,
+                  int64_t* account)
+      : data_(std::move(data)),
+        rows_(rows),
+        cols_(cols),
+        epilogue_(epilogue),
+        charge_(account, bytes()) {}
+  int64_t out_features() const override { return rows_; }
+  int64_t in_features() const override { return cols_; }
+  int64_t bytes() const override { return rows_ * cols_ * int64_t{sizeof(float)}; }
+  Epilogue epilogue() const { return epilogue_; }
+  const float* row(int64_t r) const { return data_.get() + r * cols_; }  // [cols]
+
+ private:
+  const AlignedFloats data_;  // [rows, cols]
+  const int64_t rows_;
+  const int64_t cols_;
+  const Epilogue epilogue_;
+  const Charge charge_;
+};
+
+// a[n] . b[n]
+double Dot(const float* a, const float* b, int64_t n) {
+  double sum = 0;
+  for (int64_t i = 0; i < n; ++i) sum += double{a[i]} * double{b[i]};
+  return sum;
+}
+
+}  // namespace
+
+StatusOr<std::unique_ptr<Matrix>> ReferenceBackend::PackMatrix(absl::Span<const WeightView> parts,
+                                                               Epilogue epilogue) {
+  if (Status status = CheckPackMatrix(parts, epilogue); !status.ok()) return status;
+  int64_t rows = 0;
+  for (const WeightView& part : parts) rows += part.rows;
+  const int64_t cols = parts[0].cols;
+  AlignedFloats data = AllocateFloats(rows * cols);
+  if (data == nullptr) return absl::ResourceExhaustedError("no memory for a weight matrix");
+  float* to = data.get();
+  for (const WeightView& part : parts) {
+    for (int64_t i = 0; i < part.rows * cols; ++i) *to++ = LoadElement(part.data, part.type, i);
+  }
+  return std::make_unique<ReferenceMatrix>(std::move(data), rows, cols, epilogue,
+                                           &memory_.weight_bytes);
+}
+
+StatusOr<std::unique_ptr<Buffer>> ReferenceBackend::CopyVector(const WeightView& vector) {
+  if (Status status = CheckCopyVector(vector); !status.ok()) return status;
+  StatusOr<std::unique_ptr<Buffer>> buffer = Allocate(1, vector.cols);
+  if (!buffer.ok()) return buffer.status();
+  for (int64_t i = 0; i < vector.cols; ++i) {
+    (*buffer)->tensor().data[i] = LoadElement(vector.data, vector.type, i);
+  }
+  return buffer;
+}
+
+StatusOr<std::unique_ptr<Buffer>> ReferenceBackend::Allocate(int64_t rows, int64_t cols) {
+  if (Status status = CheckAllocate(rows, cols); !status.ok()) return status;
+  AlignedFloats data = AllocateFloats(rows * cols);
+  if (data == nullptr) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("no memory for a buffer [", rows, ", ", cols, "]"));
+  }
+  std::fill_n(data.get(), rows * cols, 0.0f);
+  return std::make_unique<ReferenceBuffer>(std::move(data), rows, cols, &memory_.activation_bytes);
+}
+
+Status ReferenceBackend::ToHost(const Tensor& from, float* out) {
+  if (Status status = CheckTensor("from", from, from.rows, from.cols); !status.ok()) return status;
+  std::copy_n(from.data, from.rows * from.cols, out);
+  return OkStatus();
+}
+
+Status ReferenceBackend::Embed(const WeightView& table, absl::Span<const int32_t> tokens,
+                               Tensor out) {
+  if (Status status = CheckEmbed(table, tokens, out); !status.ok()) return status;
+  float* to = out.data;
+  for (int32_t token : tokens) {
+    for (int64_t i = 0; i < table.cols; ++i) {
+      *to++ = LoadElement(table.data, table.type, token * table.cols + i);
+    }
+  }
+  return OkStatus();
+}
+
+Status ReferenceBackend::AddNorm(Tensor x, const Tensor& delta, const Tensor& weight, float epsilon,
+                                 Tensor out) {
+  if (Status status = CheckAddNorm(x, delta, weight, epsilon, out); !status.ok()) return status;
+  for (int64_t r = 0; r < x.rows; ++r) {
+    float* row = x.data + r * x.cols;
+    if (delta.data != nullptr) {
+      for (int64_t i = 0; i < x.cols; ++i) row[i] += delta.data[r * x.cols + i];
+    }
+    const double mean = Dot(row, row, x.cols) / static_cast<double>(x.cols);
+    const double scale = 1 / std::sqrt(mean + double{epsilon});
+    for (int64_t i = 0; i < x.cols; ++i) {
+      out.data[r * x.cols + i] =
+          static_cast<float>(double{row[i]} * scale * double{weight.data[i]});
+    }
+  }
+  return OkStatus();
+}
+
+Status ReferenceBackend::Linear(const Matrix& weight, const Tensor& in, Tensor out) {
+  const auto* w = dynamic_cast<const ReferenceMatrix*>(&weight);
+  if (w == nullptr) return absl::InvalidArgumentError("a matrix of another backend");
+  if (Status status = CheckLinear(*w, w->epilogue(), in, out); !status.ok()) return status;
+  for (int64_t r = 0; r < in.rows; ++r) {
+    const float* x = in.data + r * in.cols;
+    for (int64_t n = 0; n < out.cols; ++n) {
+      double value = Dot(x, w->row(n), in.cols);
+      if (w->epilogue() == Epilogue::kSiluGate) {
+        const double up = Dot(x, w->row(out.cols + n), in.cols);
+        value = value / (1 + std::exp(-value)) * up;
+      }
+      out.data[r * out.cols + n] = static_cast<float>(value);
+    }
+  }
+  return OkStatus();
+}
+
+Status ReferenceBackend::GatherRows(const Tensor& in, absl::Span<const int64_t> indices,
+                                    Tensor out) {
+  if (Status status = CheckGatherRows(in, indices, out); !status.ok()) return status;
+  float* to = out.data;
+  for (int64_t index : indices) {
+    to = std::copy_n(in.data + index * in.cols, in.cols, to);
+  }
+  return OkStatus();
+}
+
+StatusOr<std::vector<SampleResult>> ReferenceBackend::Sample(
+    const Tensor& logits, absl::Span<const SampleRequest> requests) {
+  if (Status status = CheckSample(logits, requests); !status.ok()) return status;
+  std::vector<SampleResult> results;
+  const float* row = logits.data;
+  for (const SampleRequest& request : requests) {
+    StatusOr<SampleResult> result =
+        SampleReference({row, static_cast<size_t>(logits.cols)}, request);
+    if (!result.ok()) return result.status();
+    results.push_back(*std::move(result));
+    row += logits.cols;
+  }
+  return results;
+}
+
+}  // namespace longleaf::kernels
