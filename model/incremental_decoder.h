@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "model/tokenizer.h"
 
@@ -24,7 +25,8 @@ struct DecoderOptions {
 // Not thread-safe. The tokenizer must outlive it. Holds at most 3 bytes back.
 class IncrementalDecoder {
  public:
-  explicit IncrementalDecoder(const Tokenizer* tokenizer, DecoderOptions options = {});
+  explicit IncrementalDecoder(const Tokenizer* tokenizer, DecoderOptions options = {})
+      : tokenizer_(tokenizer), options_(options) {}
 
   // The text that is certain now, maybe empty. Any id is allowed; those without text give none.
   std::string Push(int32_t id);

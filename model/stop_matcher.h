@@ -37,8 +37,7 @@ class StopMatcher {
   explicit StopMatcher(std::vector<std::string> stops);
 
   std::vector<std::string> stops_;
-  size_t longest_ = 0;
-  std::string held_;  // less than longest_ bytes between calls
+  std::string held_;  // shorter than the longest stop string between calls
   int matched_ = -1;
 };
 

@@ -12,6 +12,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
+#include "model/sentencepiece_encoder.h"
 #include "model/tokenizer.h"
 #include "model/utf8.h"
 
@@ -34,36 +35,37 @@ class StreamingTokenizer {
   absl::Status Finish(std::vector<Token>* out);
 
   // Offset up to which the tokens given out cover the text. The tokens after it depend only on the
-  // text after it. It trails the bytes fed by at most kMaxPendingBytes.
+  // text after it. It trails the bytes fed by a word or so, at most by kMaxSegmentBytes and one
+  // character if the model has no normalization rules.
   int64_t split_point() const { return split_point_; }
 
-  static constexpr int64_t kMaxPendingBytes = 64 << 10;
+  // A text without a safe place is cut at the first character after this many normalized bytes.
+  // That is the same place for every way the text arrives, but tokens there may differ from those
+  // of the uncut text. It takes a run of this length in which all neighbours occur in some piece.
+  static constexpr size_t kMaxSegmentBytes = 16 << 10;
 
  private:
-  struct CachedToken {
-    int32_t id;
-    uint32_t end;  // in normalized bytes of the segment
-  };
-
-  absl::Status Advance(bool end_of_text, std::vector<Token>* out);
-  void Take(std::string_view normalized, int64_t origin);
-  absl::Status Put(char32_t code_point, std::string_view bytes, int64_t origin,
-                   std::vector<Token>* out);
+  // Normalizes the first `complete` bytes of raw_, as far as that can be decided.
+  absl::Status Advance(size_t complete, bool end_of_text, std::vector<Token>* out);
+  // Takes what one match of the normalizer stands for; `origin` is where the match begins.
+  absl::Status PutMatch(std::string_view text, int64_t origin, std::vector<Token>* out);
+  // Encodes segment_, which covers the text up to end_byte, and begins a new one.
   absl::Status EmitSegment(int64_t end_byte, std::vector<Token>* out);
 
   const Tokenizer* tokenizer_;
   Utf8Validator validator_;
   absl::Status failed_;
   bool dummy_space_due_;          // before the first character
-  bool skip_spaces_;              // the model drops repeated spaces, and one was just written
+  bool after_space_;              // the model drops repeated spaces, and one has just been
   int64_t raw_offset_;            // of raw_'s first byte
-  std::string raw_;               // bytes taken, not yet normalized: less than one rule's length
+  std::string raw_;               // bytes taken, not yet normalized: shorter than a slice
   std::string segment_;           // normalized text since the last split
-  std::vector<int64_t> origins_;  // [segment_.size()] offset of the character a byte came from
+  std::vector<int64_t> origins_;  // [segment_.size()] where the match that gave a byte begins
   char32_t last_ = 0;             // last character of segment_
   int64_t split_point_;
-  // Tokens of short segments already seen; words repeat. Cleared when full.
-  absl::flat_hash_map<std::string, std::vector<CachedToken>> cache_;
+  std::vector<EncodedPiece> pieces_;  // scratch
+  // Pieces of short segments already seen, since words repeat. Bounded; cleared when full.
+  absl::flat_hash_map<std::string, std::vector<EncodedPiece>> cache_;
 };
 
 }  // namespace longleaf::model

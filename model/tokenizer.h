@@ -57,7 +57,8 @@ struct TokenizerOptions {
 class Tokenizer {
  public:
   // Reads DIRECTORY/tokenizer.model. NOT_FOUND without the file; INVALID_ARGUMENT, naming the file
-  // and what is wrong with it, for one that is damaged or of a kind not supported.
+  // and what is wrong with it, for one that is damaged, of a kind not supported, or at odds with
+  // the options.
   static absl::StatusOr<std::unique_ptr<Tokenizer>> Load(const std::string& directory,
                                                          const TokenizerOptions& options = {});
   // The same from the file's bytes; `name` stands for the file in errors.
@@ -109,7 +110,7 @@ class Tokenizer {
   std::unique_ptr<SentencePieceEncoder> encoder_;
   std::unique_ptr<SentencePieceNormalizer> normalizer_;
   std::unique_ptr<TextSplitter> splitter_;
-  std::vector<std::string> rendered_;  // [vocab_size] text of a piece, spaces plain
+  std::vector<std::string> rendered_;  // [vocab_size] what is read for a piece; a byte: that byte
   int32_t bos_id_ = -1;
   std::vector<int32_t> eos_ids_;
   std::string digest_;

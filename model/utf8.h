@@ -34,6 +34,8 @@ Utf8Char DecodeUtf8(std::string_view bytes);
 // Appends one code point (not a surrogate, at most 0x10FFFF).
 void AppendUtf8(char32_t code_point, std::string* out);
 
+// INVALID_ARGUMENT "not UTF-8 at byte N" unless it is, whole.
+absl::Status CheckUtf8(std::string_view bytes);
 bool IsValidUtf8(std::string_view bytes);
 
 // Checks a stream that arrives in pieces; a character may be cut by the end of a piece. Not
