@@ -1,0 +1,118 @@
+#include "service/eval/session.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "kernels/cpu/cpu_backend.h"
+#include "kernels/reference.h"
+#include "service/eval/machine.h"
+
+namespace longleaf::service::eval {
+namespace {
+
+absl::StatusOr<std::unique_ptr<kernels::Backend>> MakeBackend(const SessionOptions& options) {
+  // Weights and activations need room beside the states.
+  const int64_t state_bytes = MemoryBytes() / 2;
+  if (options.device == "reference") {
+    return std::make_unique<kernels::ReferenceBackend>(state_bytes);
+  }
+  return kernels::CreateCpuBackend({.threads = options.threads > 0 ? options.threads : CpuCount(),
+                                    .state_capacity_bytes = state_bytes});
+}
+
+}  // namespace
+
+void AddSessionFlags(CLI::App& command, SessionOptions& options) {
+  command.add_option("--model", options.model, "Model directory, as Hugging Face lays it out")
+      ->required();
+  command.add_option("--device", options.device, "What computes")
+      ->check(CLI::IsMember({"cpu", "reference"}))
+      ->capture_default_str();
+  command.add_option("--weights", options.weights, "Arithmetic type of the weights")
+      ->check(CLI::IsMember({"f32"}))
+      ->capture_default_str();
+  command.add_option("--threads", options.threads, "0: one for each processor")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command.add_option("--chunk", options.chunk, "Tokens read in one step")
+      ->check(CLI::Range(int64_t{1}, int64_t{65536}))
+      ->capture_default_str();
+}
+
+void AddAttentionFlag(CLI::App& command, std::vector<std::string>& policies) {
+  command
+      .add_option("--attention", policies,
+                  "Attention policy; may be given several times. Default: the model's own")
+      ->allow_extra_args(false);
+}
+
+absl::StatusOr<std::unique_ptr<Session>> Session::Open(const SessionOptions& options,
+                                                       int64_t wanted_outputs) {
+  std::unique_ptr<Session> session(new Session(options));
+  auto backend = MakeBackend(options);
+  if (!backend.ok()) return backend.status();
+  session->backend_ = *std::move(backend);
+  model::TransformerOptions transformer_options;
+  transformer_options.max_step_tokens = options.chunk;
+  transformer_options.max_step_outputs = wanted_outputs;
+  transformer_options.first_position = options.first_position;
+  auto transformer =
+      model::Transformer::Load(options.model, session->backend_.get(), transformer_options);
+  if (!transformer.ok()) return transformer.status();
+  session->transformer_ = *std::move(transformer);
+  return session;
+}
+
+absl::StatusOr<std::vector<kernels::AttentionPolicy>> Session::Policies(
+    const std::vector<std::string>& flags) const {
+  if (flags.empty()) return std::vector<kernels::AttentionPolicy>{transformer_->policy()};
+  std::vector<kernels::AttentionPolicy> policies;
+  for (const std::string& flag : flags) {
+    auto policy = kernels::AttentionPolicy::Parse(flag);
+    if (!policy.ok()) return policy.status();
+    policies.push_back(*policy);
+  }
+  return policies;
+}
+
+ModelSize Session::Size(const kernels::AttentionPolicy& policy) const {
+  return {config().StateShape(policy), config().hidden, config().intermediate, config().vocab};
+}
+
+absl::Status Session::Read(kernels::State& state, absl::Span<const int32_t> tokens, int64_t outputs,
+                           const StepDone& step_done) {
+  const auto count = static_cast<int64_t>(tokens.size());
+  for (int64_t at = 0; at < count;) {
+    const int64_t rows = std::min(options_.chunk, count - at);
+    // Of this step's rows, those that lie in the last `outputs` of all tokens.
+    const int64_t wanted = std::clamp<int64_t>(at + rows - (count - outputs), 0, rows);
+    const model::ForwardItem item{
+        .state = &state,
+        .tokens = tokens.subspan(static_cast<size_t>(at), static_cast<size_t>(rows)),
+        .outputs = wanted};
+    auto logits = transformer_->Forward({&item, 1});
+    if (!logits.ok()) return logits.status();
+    at += rows;
+    if (absl::Status status = step_done(at, *logits); !status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<int32_t> Session::NextToken(kernels::State& state,
+                                           absl::Span<const int32_t> tokens) {
+  int32_t token = 0;
+  const auto sample = [&](int64_t, const kernels::Tensor& logits) -> absl::Status {
+    if (logits.rows == 0) return absl::OkStatus();
+    const kernels::SampleRequest greedy;
+    auto samples = backend_->Sample(logits, {&greedy, 1});
+    if (!samples.ok()) return samples.status();
+    token = samples->front().token;
+    return absl::OkStatus();
+  };
+  if (absl::Status status = Read(state, tokens, 1, sample); !status.ok()) return status;
+  return token;
+}
+
+}  // namespace longleaf::service::eval
