@@ -1,0 +1,321 @@
+#include "service/document_io.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "model/state_codec.h"
+#include "model/streaming_tokenizer.h"
+#include "service/errors.h"
+
+namespace longleaf::service {
+namespace {
+
+constexpr int64_t kTextBytes = 1 << 20;  // read at a time
+constexpr int64_t kTokensAtATime = 1 << 16;
+
+double SecondsSince(std::chrono::steady_clock::time_point begun) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
+}
+
+absl::Status AppendTokens(store::Store& store, const store::DocumentName& name,
+                          const std::vector<model::Token>& tokens, int64_t tokenized_bytes,
+                          store::DocumentRecord* record) {
+  std::vector<store::TextToken> stored;
+  stored.reserve(tokens.size());
+  for (const model::Token& token : tokens) {
+    stored.push_back({token.id, token.end_byte});
+  }
+  store::UploadPart part;
+  part.write_offset = record->text_bytes;
+  part.first_token = record->token_count;
+  part.tokens = stored;
+  part.tokenized_bytes = tokenized_bytes;
+  absl::StatusOr<store::DocumentRecord> appended = store.AppendUpload(name.tenant, name.id, part);
+  if (!appended.ok()) {
+    return FromStore(appended.status(), name.id);
+  }
+  *record = *std::move(appended);
+  return absl::OkStatus();
+}
+
+// Tokenises the text from where its tokens end.
+absl::Status TokenizeRest(store::Store& store, const ServedModel& model,
+                          const store::DocumentName& name, store::DocumentRecord* record) {
+  const std::unique_ptr<model::StreamingTokenizer> tokenizer =
+      model.NewTokenizer(record->tokenized_bytes);
+  std::vector<model::Token> tokens;
+  for (int64_t at = record->tokenized_bytes; at < record->text_bytes;) {
+    absl::StatusOr<std::string> text =
+        store.ReadText(name.tenant, name.id, at, std::min(kTextBytes, record->text_bytes - at));
+    if (!text.ok()) {
+      return FromStore(text.status(), name.id);
+    }
+    at += static_cast<int64_t>(text->size());
+    tokens.clear();
+    absl::Status status = tokenizer->Feed(*text, &tokens);
+    if (status.ok() && at == record->text_bytes) {
+      status = tokenizer->Finish(&tokens);
+    }
+    if (status.ok()) {
+      status = AppendTokens(store, name, tokens,
+                            at == record->text_bytes ? at : tokenizer->split_point(), record);
+    }
+    if (!status.ok()) {
+      return status;
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Reads all tokens: ids behind BOS and preamble, and their ends.
+absl::Status ReadAllTokens(store::Store& store, const ServedModel& model,
+                           const store::DocumentName& name, const store::DocumentRecord& record,
+                           LoadedDocument* out) {
+  out->tokens = model.prompt().prefix_ids();
+  out->tokens.reserve(out->tokens.size() + static_cast<size_t>(record.token_count));
+  auto ends = std::make_shared<std::vector<int64_t>>();
+  ends->reserve(static_cast<size_t>(record.token_count));
+  while (static_cast<int64_t>(ends->size()) < record.token_count) {
+    absl::StatusOr<std::vector<store::TextToken>> tokens =
+        store.ReadTokens(name.tenant, name.id, static_cast<int64_t>(ends->size()), kTokensAtATime);
+    if (!tokens.ok()) {
+      return tokens.status();
+    }
+    if (tokens->empty()) {
+      return absl::DataLossError(absl::StrCat("documents/", name.id, ": tokens are missing"));
+    }
+    for (const store::TextToken& token : *tokens) {
+      if (token.id >= model.config().vocab) {
+        return absl::DataLossError(
+            absl::StrCat("documents/", name.id, ": a token of another model"));
+      }
+      out->tokens.push_back(token.id);
+      ends->push_back(token.end_byte);
+    }
+  }
+  out->token_ends = std::move(ends);
+  return absl::OkStatus();
+}
+
+// Reads a segment from its first byte to its last, a verified value at a time.
+class SegmentCursor {
+ public:
+  SegmentCursor(store::Store& store, const store::Snapshot& snapshot, int64_t segment)
+      : store_(store), snapshot_(snapshot), segment_(segment) {}
+
+  absl::Status Read(absl::Span<std::byte> out) {
+    while (!out.empty()) {
+      if (rest_.empty()) {
+        const auto& info = snapshot_.segments()[static_cast<size_t>(segment_)]->info();
+        if (next_value_ >= info.value_count()) {
+          return absl::DataLossError("a stored state is shorter than its meta says");
+        }
+        absl::StatusOr<absl::Span<const std::byte>> value =
+            store_.ReadValue(snapshot_, segment_, next_value_++, buffer_);
+        if (!value.ok()) {
+          return value.status();
+        }
+        rest_ = *value;
+      }
+      const size_t n = std::min(out.size(), rest_.size());
+      std::memcpy(out.data(), rest_.data(), n);
+      out.remove_prefix(n);
+      rest_.remove_prefix(n);
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  store::Store& store_;
+  const store::Snapshot& snapshot_;
+  const int64_t segment_;
+  int64_t next_value_ = 0;
+  store::ValueBuffer buffer_;
+  absl::Span<const std::byte> rest_;
+};
+
+absl::Status DecodeAll(store::Store& store, ServedModel& model, const store::Snapshot& snapshot,
+                       kernels::State& state) {
+  absl::StatusOr<model::SnapshotLayout> layout =
+      model::SnapshotLayout::FromMeta(snapshot.meta(), model.shape());
+  if (!layout.ok()) {
+    return layout.status();
+  }
+  for (int64_t i = 0; i < layout->segments(); ++i) {
+    SegmentCursor cursor(store, snapshot, i);
+    if (absl::Status status = model::DecodeSegment(
+            model.backend(), *layout, i,
+            [&cursor](absl::Span<std::byte> out) { return cursor.Read(out); }, state);
+        !status.ok()) {
+      return status;
+    }
+  }
+  SegmentCursor cursor(store, snapshot, layout->segments());
+  return model::DecodeTail(
+      model.backend(), *layout, [&cursor](absl::Span<std::byte> out) { return cursor.Read(out); },
+      state);
+}
+
+}  // namespace
+
+absl::StatusOr<LoadedDocument> LoadDocument(store::Store& store, const ServedModel& model,
+                                            const store::DocumentName& name) {
+  absl::StatusOr<store::DocumentRecord> record = store.GetDocument(name.tenant, name.id);
+  if (!record.ok()) {
+    return FromStore(record.status(), name.id);
+  }
+  LoadedDocument loaded;
+  loaded.record = *std::move(record);
+  bool tokens_are_good = loaded.record.token_fingerprint == model.token_fingerprint() &&
+                         loaded.record.tokenized_bytes == loaded.record.text_bytes;
+  if (tokens_are_good) {
+    const absl::Status status = ReadAllTokens(store, model, name, loaded.record, &loaded);
+    tokens_are_good = status.ok();
+    if (!status.ok() && !absl::IsDataLoss(status)) {
+      return FromStore(status, name.id);
+    }
+  }
+  if (!tokens_are_good) {
+    // Made by another tokenizer, not finished by a crash, or damaged: the text has them all.
+    absl::StatusOr<store::DocumentRecord> reset =
+        store.ResetTokens(name.tenant, name.id, model.token_fingerprint());
+    if (!reset.ok()) {
+      return FromStore(reset.status(), name.id);
+    }
+    loaded.record = *std::move(reset);
+    if (absl::Status status = TokenizeRest(store, model, name, &loaded.record); !status.ok()) {
+      return status;
+    }
+    if (absl::Status status = ReadAllTokens(store, model, name, loaded.record, &loaded);
+        !status.ok()) {
+      return FromStore(status, name.id);
+    }
+  }
+  if (loaded.record.token_count > model.max_document_tokens()) {
+    return WithDetails(absl::InvalidArgumentError(
+                           absl::StrCat("the document has ", loaded.record.token_count,
+                                        " tokens, this model takes ", model.max_document_tokens())),
+                       {.reason = reason::kDocumentTooLong});
+  }
+  loaded.snapshot = FindSnapshot(store, model, name.tenant, loaded.tokens);
+  if (loaded.snapshot != nullptr) {
+    // So that it does not go when another document with this beginning is deleted. A failure costs
+    // at most that.
+    store.ClaimSnapshot(loaded.snapshot->key(), name.id).IgnoreError();
+  }
+  return loaded;
+}
+
+store::SnapshotPtr FindSnapshot(store::Store& store, const ServedModel& model,
+                                const std::string& tenant, const std::vector<int32_t>& tokens) {
+  absl::StatusOr<store::SnapshotPtr> found =
+      store.FindLongestPrefix(tenant, model.fingerprint(), tokens);
+  return found.ok() ? *std::move(found) : nullptr;
+}
+
+absl::Status PrepareRestore(ServedModel& model, const store::Snapshot& snapshot,
+                            kernels::State& state) {
+  absl::StatusOr<model::SnapshotLayout> layout =
+      model::SnapshotLayout::FromMeta(snapshot.meta(), model.shape());
+  if (!layout.ok()) {
+    return layout.status();
+  }
+  bool fits = layout->tokens() == snapshot.token_count() &&
+              layout->segments() + 1 == static_cast<int64_t>(snapshot.segments().size()) &&
+              layout->TailBytes() == snapshot.tail()->info().bytes;
+  for (const store::SegmentPtr& core : snapshot.cores()) {
+    fits = fits && core->info().bytes == layout->SegmentBytes();
+  }
+  if (!fits) {
+    return absl::InvalidArgumentError("a stored state's meta and segments do not agree");
+  }
+  return model::PrepareRestore(model.backend(), *layout, state);
+}
+
+absl::Status RestoreState(store::Store& store, ServedModel& model, Metrics& metrics,
+                          const store::Snapshot& snapshot, const absl::Status& prepared,
+                          kernels::State& state) {
+  const absl::Status status = prepared.ok() ? DecodeAll(store, model, snapshot, state) : prepared;
+  if (absl::IsDataLoss(status)) {
+    metrics.StateRejected("corrupt");
+    store.DropSnapshot(snapshot.key(), store::DropReason::kCorrupt).IgnoreError();
+  } else if (absl::IsInvalidArgument(status)) {
+    metrics.StateRejected("unreadable");
+    store.DropSnapshot(snapshot.key(), store::DropReason::kUnreadable).IgnoreError();
+  }
+  return status;
+}
+
+absl::StatusOr<store::SnapshotPtr> SaveState(store::Store& store, ServedModel& model,
+                                             Metrics& metrics, const SaveRequest& request) {
+  const auto begun = std::chrono::steady_clock::now();
+  absl::StatusOr<model::SnapshotLayout> layout =
+      model::SnapshotLayout::For(model.shape(), static_cast<int64_t>(request.tokens.size()));
+  if (!layout.ok()) {
+    return layout.status();
+  }
+  store::CommitSpec commit;
+  commit.key = {request.document.tenant, model.fingerprint(), layout->tokens(),
+                store::DigestTokens(request.tokens)};
+  commit.meta = layout->Meta();
+  commit.document_id = request.document.id;
+  if (request.base != nullptr) {
+    absl::StatusOr<model::SnapshotLayout> base =
+        model::SnapshotLayout::FromMeta(request.base->meta(), model.shape());
+    if (base.ok()) {
+      const absl::Span<const store::SegmentPtr> shared =
+          request.base->cores().subspan(0, static_cast<size_t>(layout->SharedSegments(*base)));
+      commit.segments.assign(shared.begin(), shared.end());
+    }
+    if (request.replace_base) {
+      commit.replaces = request.base->key();
+    }
+  }
+  const auto add = [&](store::SegmentKind kind, model::TokenSpan span, int64_t bytes,
+                       auto encode) -> absl::Status {
+    absl::StatusOr<std::unique_ptr<store::SegmentWriter>> writer =
+        store.NewSegment({request.document.tenant, kind, span.begin, span.end, bytes});
+    if (!writer.ok()) {
+      return writer.status();
+    }
+    absl::Status status =
+        encode([&writer](absl::Span<const std::byte> data) { return (*writer)->Append(data); });
+    if (!status.ok()) {
+      return status;
+    }
+    absl::StatusOr<store::SegmentPtr> segment = (*writer)->Finish();
+    if (!segment.ok()) {
+      return segment.status();
+    }
+    commit.segments.push_back(*std::move(segment));
+    return absl::OkStatus();
+  };
+  for (auto i = static_cast<int64_t>(commit.segments.size()); i < layout->segments(); ++i) {
+    if (absl::Status status =
+            add(store::SegmentKind::kCore, layout->span(i), layout->SegmentBytes(),
+                [&](auto write) {
+                  return model::EncodeSegment(model.backend(), *request.state, *layout, i, write);
+                });
+        !status.ok()) {
+      return status;
+    }
+  }
+  if (absl::Status status = add(store::SegmentKind::kTail, layout->tail_span(), layout->TailBytes(),
+                                [&](auto write) {
+                                  return model::EncodeTail(model.backend(), *request.state, *layout,
+                                                           write);
+                                });
+      !status.ok()) {
+    return status;
+  }
+  absl::StatusOr<store::SnapshotPtr> snapshot = store.CommitSnapshot(commit);
+  if (snapshot.ok()) {
+    metrics.StateSaveSeconds(SecondsSince(begun));
+  }
+  return snapshot;
+}
+
+}  // namespace longleaf::service

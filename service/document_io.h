@@ -1,0 +1,63 @@
+// The engine's work with the disk: what a document needs before its state can be used, and making
+// states durable. Blocking; runs on the io executor.
+#ifndef LONGLEAF_SERVICE_DOCUMENT_IO_H_
+#define LONGLEAF_SERVICE_DOCUMENT_IO_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "cache_store/store.h"
+#include "kernels/backend.h"
+#include "service/metrics.h"
+#include "service/served_model.h"
+
+namespace longleaf::service {
+
+using TokenEnds = std::shared_ptr<const std::vector<int64_t>>;  // [document tokens] byte offsets
+
+struct LoadedDocument {
+  store::DocumentRecord record;
+  std::vector<int32_t> tokens;  // BOS, preamble, document
+  TokenEnds token_ends;
+  store::SnapshotPtr snapshot;  // of the longest prefix that has one; null: none
+};
+
+// The document's tokens and its best snapshot. Text that was tokenised for another tokenizer, or
+// whose tokens are damaged, is tokenised again. NOT_FOUND, DATA_LOSS when the text is damaged,
+// INVALID_ARGUMENT when it is too long for this model.
+absl::StatusOr<LoadedDocument> LoadDocument(store::Store& store, const ServedModel& model,
+                                            const store::DocumentName& name);
+
+// The longest stored prefix again, after one was dropped. Null when there is none.
+store::SnapshotPtr FindSnapshot(store::Store& store, const ServedModel& model,
+                                const std::string& tenant, const std::vector<int32_t>& tokens);
+
+// Makes `state`, empty, ready to take in `snapshot`. The only part of restoring that belongs to the
+// backend's thread. INVALID_ARGUMENT when the snapshot's meta does not fit this model.
+absl::Status PrepareRestore(ServedModel& model, const store::Snapshot& snapshot,
+                            kernels::State& state);
+
+// Reads `snapshot` into `state`. `prepared` is what PrepareRestore said. A snapshot that turns out
+// damaged or unreadable is dropped from the store and counted; the error says so.
+absl::Status RestoreState(store::Store& store, ServedModel& model, Metrics& metrics,
+                          const store::Snapshot& snapshot, const absl::Status& prepared,
+                          kernels::State& state);
+
+struct SaveRequest {
+  store::DocumentName document;
+  std::vector<int32_t> tokens;  // [state.tokens()]
+  const kernels::State* state = nullptr;
+  store::SnapshotPtr base;    // an earlier snapshot of the same tokens, whose segments are reused
+  bool replace_base = false;  // base is this document's own checkpoint: let it go
+};
+// Makes a state durable. RESOURCE_EXHAUSTED when the disk or its cap is full.
+absl::StatusOr<store::SnapshotPtr> SaveState(store::Store& store, ServedModel& model,
+                                             Metrics& metrics, const SaveRequest& request);
+
+}  // namespace longleaf::service
+
+#endif  // LONGLEAF_SERVICE_DOCUMENT_IO_H_

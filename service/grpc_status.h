@@ -1,0 +1,17 @@
+// The one place where an absl::Status becomes what a gRPC client sees.
+#ifndef LONGLEAF_SERVICE_GRPC_STATUS_H_
+#define LONGLEAF_SERVICE_GRPC_STATUS_H_
+
+#include <grpcpp/support/status.h>
+
+#include "absl/status/status.h"
+
+namespace longleaf::service {
+
+// Code, message, and google.rpc details: ErrorInfo always (domain "longleaf"; INTERNAL where the
+// status names no reason), BadRequest, RetryInfo and QuotaFailure where the status has them.
+grpc::Status ToGrpc(const absl::Status& status);
+
+}  // namespace longleaf::service
+
+#endif  // LONGLEAF_SERVICE_GRPC_STATUS_H_

@@ -1,0 +1,132 @@
+#include "service/options.h"
+
+#include <CLI/CLI.hpp>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "service/version.h"
+
+namespace longleaf::service {
+namespace {
+
+void Declare(CLI::App& app, Options& o) {
+  const CLI::AsSizeValue bytes(/*kb_is_1000=*/false);
+  const auto group = [&app](const std::string& name) { return app.add_option_group(name); };
+  app.set_version_flag("--version", std::string("longleafd ") + kVersion);
+  app.set_config("--config", "", "Read options from FILE: lines of name = value")
+      ->type_name("FILE")
+      ->envname("LONGLEAF_CONFIG");
+
+  auto* where = group("Where");
+  where->add_option("--listen", o.listen, "gRPC address; port 0 picks a free one")
+      ->type_name("HOST:PORT");
+  where->add_option("--metrics-listen", o.metrics_listen, "Prometheus and health address")
+      ->type_name("HOST:PORT");
+  where->add_option("--store", o.store_path, "Directory of documents and states, made if missing")
+      ->type_name("DIR");
+
+  auto* model = group("Model");
+  model->add_option("--model", o.model_path, "Model directory in Hugging Face layout")
+      ->type_name("DIR")
+      ->required();
+  model
+      ->add_option("--attention", o.attention,
+                   "full | cca:g=16,w=1024,heads=query|kv | streaming:sinks=4,w=1024\n"
+                   "(default: as the model's config.json says)")
+      ->type_name("POLICY");
+  model->add_option("--backend", o.backend, "auto, cpu, or reference (slow, for checks)")
+      ->check(CLI::IsMember({"auto", "cpu", "reference"}))
+      ->type_name("NAME");
+  model->add_option("--threads", o.threads, "Threads that compute; 0: one for each core")
+      ->check(CLI::Range(0, 1024))
+      ->type_name("N");
+
+  auto* limits = group("Limits (sizes take KB, MB, GB: powers of 1024)");
+  const auto size = [&bytes, limits](const char* name, int64_t& value, const char* text) {
+    limits->add_option(name, value, text)->transform(bytes)->type_name("SIZE");
+  };
+  const auto count = [limits](const char* name, int64_t& value, const char* text, int64_t low,
+                              int64_t high) {
+    limits->add_option(name, value, text)->check(CLI::Range(low, high))->type_name("N");
+  };
+  size("--state-memory", o.state_memory_bytes, "Memory for states; 0: half of the machine's");
+  size("--disk-cap", o.disk_cap_bytes, "Text and states on disk together; 0: no cap");
+  size("--max-document-bytes", o.max_document_bytes, "Largest text of a document");
+  count("--max-document-tokens", o.max_document_tokens,
+        "Longest document; 0: the context less room for question and answer", 0, 1LL << 40);
+  count("--answer-reserve", o.answer_reserve_tokens,
+        "Tokens kept free for question and answer; 0: chosen from the prompt file", 0, 1 << 20);
+  count("--max-queued-documents", o.max_queued_documents,
+        "Uploads in progress and documents waiting to be read", 1, 1 << 20);
+  count("--max-questions", o.max_questions, "Questions waiting or being answered", 1, 1 << 16);
+  size("--max-question-bytes", o.max_question_bytes, "Longest question");
+  size("--max-upload-message-bytes", o.max_upload_message_bytes, "Largest message of an upload");
+  count("--upload-idle-seconds", o.upload_idle_seconds,
+        "An upload call that brings nothing for this long is ended (and can be resumed)", 1, 86400);
+
+  auto* schedule = group("Scheduling");
+  const auto tokens = [schedule](const char* name, int64_t& value, const char* text, int64_t low,
+                                 int64_t high) {
+    schedule->add_option(name, value, text)->check(CLI::Range(low, high))->type_name("N");
+  };
+  tokens("--prefill-chunk", o.prefill_chunk, "Document tokens read in a step", 16, 8192);
+  tokens("--interleaved-chunk", o.interleaved_chunk,
+         "Document tokens read in a step while questions are being answered", 1, 8192);
+  tokens("--checkpoint-tokens", o.checkpoint_tokens,
+         "A document's state is stored at least this often while it is read", 1024, 1 << 30);
+  tokens("--io-threads", o.io_threads, "Threads that save and load states", 1, 64);
+  tokens("--rpc-threads", o.rpc_threads, "Threads for the blocking part of calls", 1, 256);
+
+  auto* process = group("Process");
+  process
+      ->add_option("--drain-seconds", o.drain_seconds,
+                   "How long questions may finish after SIGTERM")
+      ->check(CLI::Range(0.0, 3600.0))
+      ->type_name("S");
+  process->add_option("--log-level", o.log_level, "debug, info, warn or error")
+      ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
+      ->type_name("LEVEL");
+  process->add_option("--log-format", o.log_format, "text or json")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->type_name("FORMAT");
+
+  // One environment variable for each option, named after it.
+  for (CLI::Option* option : app.get_options()) {
+    if (option->get_lnames().empty() || option->get_positional()) {
+      continue;
+    }
+    std::string name = option->get_lnames().front();
+    if (name == "help" || name == "version" || name == "config") {
+      continue;
+    }
+    for (char& c : name) {
+      c = c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+    }
+    option->envname("LONGLEAF_" + name);
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<Options> ParseOptions(int argc, const char* const* argv) {
+  Options options;
+  CLI::App app{
+      "longleafd: answers questions over long documents that it reads once.\n"
+      "Every option can also be set as LONGLEAF_<NAME> in the environment or in --config FILE."};
+  app.option_defaults()->always_capture_default();
+  app.get_formatter()->column_width(36);
+  try {
+    Declare(app, options);
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    return absl::CancelledError(app.help());
+  } catch (const CLI::CallForVersion&) {
+    return absl::CancelledError(absl::StrCat("longleafd ", kVersion, "\n"));
+  } catch (const CLI::Error& error) {
+    return absl::InvalidArgumentError(absl::StrCat(error.what(), " (longleafd --help lists all)"));
+  }
+  return options;
+}
+
+}  // namespace longleaf::service

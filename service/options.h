@@ -1,0 +1,56 @@
+// What an operator can set. Every default is stated here and nowhere else.
+#ifndef LONGLEAF_SERVICE_OPTIONS_H_
+#define LONGLEAF_SERVICE_OPTIONS_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/statusor.h"
+
+namespace longleaf::service {
+
+struct Options {
+  // Where
+  std::string listen = "127.0.0.1:7070";
+  std::string metrics_listen = "127.0.0.1:7071";
+  std::string store_path = "longleaf-store";
+
+  // Model
+  std::string model_path;
+  std::string attention;         // empty: as config.json's `cca` says
+  std::string backend = "auto";  // auto, cpu, reference
+  int64_t threads = 0;           // 0: one for each core
+
+  // Limits
+  int64_t state_memory_bytes = 0;              // 0: half of the machine's memory
+  int64_t disk_cap_bytes = int64_t{64} << 30;  // text and snapshots; 0: no cap but the disk
+  int64_t max_document_bytes = int64_t{1} << 30;
+  int64_t max_document_tokens = 0;     // 0: the model's context, less room for question and answer
+  int64_t answer_reserve_tokens = 0;   // 0: the prompt file's answer length plus 256 for a question
+  int64_t max_queued_documents = 256;  // uploads in progress and documents waiting to be read
+  int64_t max_questions = 256;         // questions waiting or running
+  int64_t max_question_bytes = 64 << 10;
+  int64_t max_upload_message_bytes = 4 << 20;
+  int64_t upload_idle_seconds = 120;  // an upload call without a byte for this long is ended
+
+  // Scheduling
+  int64_t prefill_chunk = 512;        // tokens of documents read in a step while nobody waits
+  int64_t interleaved_chunk = 128;    // and while questions are being answered
+  int64_t checkpoint_tokens = 16384;  // a document's state is stored at least this often
+  int64_t io_threads = 2;
+  int64_t rpc_threads = 4;  // for the blocking part of calls
+
+  // Process
+  double drain_seconds = 20;  // questions may finish for this long after SIGTERM
+  std::string log_level = "info";
+  std::string log_format = "text";  // text, json
+};
+
+// Parses the command line, then the environment (LONGLEAF_*), then --config FILE; the first that
+// names an option wins. A --help or --version gives CANCELLED with the text to print as message;
+// INVALID_ARGUMENT says what is wrong in one line.
+absl::StatusOr<Options> ParseOptions(int argc, const char* const* argv);
+
+}  // namespace longleaf::service
+
+#endif  // LONGLEAF_SERVICE_OPTIONS_H_

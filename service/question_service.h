@@ -1,0 +1,24 @@
+// QuestionService on the wire.
+#ifndef LONGLEAF_SERVICE_QUESTION_SERVICE_H_
+#define LONGLEAF_SERVICE_QUESTION_SERVICE_H_
+
+#include "longleaf/v1/question.grpc.pb.h"
+#include "service/call_context.h"
+
+namespace longleaf::service {
+
+// Thread-safe; no reaction blocks.
+class QuestionServiceImpl final : public longleaf::v1::QuestionService::CallbackService {
+ public:
+  explicit QuestionServiceImpl(CallContext* context) : context_(context) {}
+
+  grpc::ServerWriteReactor<longleaf::v1::AskResponse>* Ask(
+      grpc::CallbackServerContext* call, const longleaf::v1::AskRequest* request) override;
+
+ private:
+  CallContext* const context_;
+};
+
+}  // namespace longleaf::service
+
+#endif  // LONGLEAF_SERVICE_QUESTION_SERVICE_H_

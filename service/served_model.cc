@@ -1,0 +1,147 @@
+#include "service/served_model.h"
+
+#include <openssl/sha.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "kernels/cpu/cpu_backend.h"
+#include "kernels/reference.h"
+#include "model/core_state.h"
+#include "model/fingerprint.h"
+
+namespace longleaf::service {
+namespace {
+
+constexpr int64_t kQuestionReserve = 256;   // tokens kept free for a question
+constexpr int64_t kStepsOfQuestions = 256;  // rows of a step beside a document's chunk
+
+int64_t HalfOfMemory() {
+  return static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE) / 2;
+}
+
+absl::StatusOr<std::unique_ptr<kernels::Backend>> NewBackend(const Options& options,
+                                                             int64_t state_bytes) {
+  if (options.backend == "reference") {
+    return kernels::CreateReferenceBackend({.state_capacity_bytes = state_bytes});
+  }
+  const int64_t threads = options.threads > 0
+                              ? options.threads
+                              : std::max<int64_t>(1, std::thread::hardware_concurrency());
+  return kernels::CreateCpuBackend({.threads = threads, .state_capacity_bytes = state_bytes});
+}
+
+// What stored tokens depend on: the tokenizer, and where the document's text stands in a sequence.
+store::Digest TokenFingerprint(const model::Tokenizer& tokenizer, const model::Prompt& prompt) {
+  const std::string text = absl::StrCat(
+      tokenizer.digest(), prompt.document_start() == model::Start::kFirst ? " first" : " after");
+  store::Digest digest;
+  SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest.data());
+  return digest;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<ServedModel>> ServedModel::Load(const Options& options) {
+  std::unique_ptr<ServedModel> served(new ServedModel);
+  ServedModel& m = *served;
+  m.state_capacity_bytes_ =
+      options.state_memory_bytes > 0 ? options.state_memory_bytes : HalfOfMemory();
+  absl::StatusOr<std::unique_ptr<kernels::Backend>> backend =
+      NewBackend(options, m.state_capacity_bytes_);
+  if (!backend.ok()) {
+    return backend.status();
+  }
+  m.backend_ = *std::move(backend);
+  m.device_ = m.backend_->name();
+
+  model::TransformerOptions transformer_options;
+  transformer_options.max_step_tokens = options.prefill_chunk + kStepsOfQuestions;
+  transformer_options.max_step_outputs =
+      std::min<int64_t>(options.max_questions, options.prefill_chunk + kStepsOfQuestions);
+  m.max_step_tokens_ = transformer_options.max_step_tokens;
+  m.max_step_outputs_ = transformer_options.max_step_outputs;
+  if (!options.attention.empty()) {
+    absl::StatusOr<kernels::AttentionPolicy> policy =
+        kernels::AttentionPolicy::Parse(options.attention);
+    if (!policy.ok()) {
+      return absl::InvalidArgumentError(absl::StrCat("--attention: ", policy.status().message()));
+    }
+    transformer_options.attention = *policy;
+  }
+  absl::StatusOr<std::unique_ptr<model::Transformer>> transformer =
+      model::Transformer::Load(options.model_path, m.backend_.get(), transformer_options);
+  if (!transformer.ok()) {
+    return transformer.status();
+  }
+  m.transformer_ = *std::move(transformer);
+  m.shape_ = m.transformer_->shape();
+  m.attention_overridden_ = m.transformer_->attention_overridden();
+  const model::Config& config = m.transformer_->config();
+  m.context_length_ = config.context;
+
+  absl::StatusOr<std::unique_ptr<model::Tokenizer>> tokenizer = model::Tokenizer::Load(
+      options.model_path,
+      {.bos_id = config.bos_id, .eos_ids = config.eos_ids, .model_vocab_size = config.vocab});
+  if (!tokenizer.ok()) {
+    return tokenizer.status();
+  }
+  m.tokenizer_ = *std::move(tokenizer);
+  absl::StatusOr<model::PromptFile> prompt_file = model::PromptFile::Load(options.model_path);
+  if (!prompt_file.ok()) {
+    return prompt_file.status();
+  }
+  absl::StatusOr<model::Prompt> prompt =
+      model::Prompt::Create(*std::move(prompt_file), m.tokenizer_.get());
+  if (!prompt.ok()) {
+    return prompt.status();
+  }
+  m.prompt_ = std::make_unique<model::Prompt>(*std::move(prompt));
+
+  const int64_t reserve = options.answer_reserve_tokens > 0
+                              ? options.answer_reserve_tokens
+                              : m.prompt_->file().max_answer_tokens + kQuestionReserve;
+  m.max_document_tokens_ = m.context_length_ - m.prefix_tokens() - reserve;
+  if (m.max_document_tokens_ <= 0) {
+    return absl::InvalidArgumentError(absl::StrCat("--answer-reserve: ", reserve,
+                                                   " tokens for question and answer leave no room "
+                                                   "in a context of ",
+                                                   m.context_length_));
+  }
+  if (options.max_document_tokens > 0) {
+    m.max_document_tokens_ = std::min(m.max_document_tokens_, options.max_document_tokens);
+  }
+
+  m.fingerprint_ =
+      model::ComputeFingerprint({.weights = model::DigestWeights(m.transformer_->weight_files()),
+                                 .tokenizer = m.tokenizer_->digest(),
+                                 .prompt = m.prompt_->digest(),
+                                 .config = config.Canonical(),
+                                 .policy = m.shape_.policy});
+  m.token_fingerprint_ = TokenFingerprint(*m.tokenizer_, *m.prompt_);
+
+  std::filesystem::path path(options.model_path);
+  m.display_name_ = (path.has_filename() ? path : path.parent_path()).filename().string();
+  return served;
+}
+
+std::unique_ptr<model::StreamingTokenizer> ServedModel::NewTokenizer(int64_t first_byte) const {
+  return std::make_unique<model::StreamingTokenizer>(
+      tokenizer_.get(), first_byte > 0 ? model::Start::kContinuation : prompt_->document_start(),
+      first_byte);
+}
+
+int64_t ServedModel::MemoryForDocument(int64_t tokens) const {
+  // Beside the state itself: the raw tokens of one step, and pages that are begun.
+  const int64_t step = model::FullCacheBytes(shape_, max_step_tokens_ + 4 * 64);
+  return model::StateBytes(shape_, tokens) + step;
+}
+
+std::string ServedModel::fingerprint_hex() const { return model::ToHex(fingerprint_); }
+
+}  // namespace longleaf::service

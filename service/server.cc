@@ -1,0 +1,337 @@
+#include "service/server.h"
+
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/grpcpp.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/resource_quota.h>
+#include <prometheus/exposer.h>
+#include <prometheus/registry.h>
+
+#include <chrono>
+#include <stdexcept>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "service/call_context.h"
+#include "service/document_service.h"
+#include "service/log.h"
+#include "service/model_service.h"
+#include "service/question_service.h"
+#include "service/version.h"
+
+namespace longleaf::service {
+namespace {
+
+constexpr std::chrono::seconds kExpirySweep(2);
+constexpr const char* kServices[] = {"longleaf.v1.DocumentService", "longleaf.v1.QuestionService",
+                                     "longleaf.v1.ModelService"};
+
+struct HostPort {
+  std::string host;
+  std::string port;
+};
+
+absl::StatusOr<HostPort> Split(const std::string& address, absl::string_view flag) {
+  const size_t colon = address.rfind(':');
+  int port = 0;
+  if (colon == std::string::npos || colon == 0 ||
+      !absl::SimpleAtoi(address.substr(colon + 1), &port) || port < 0 || port > 65535) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(flag, ": expected HOST:PORT, got \"", address, "\""));
+  }
+  return HostPort{address.substr(0, colon), address.substr(colon + 1)};
+}
+
+}  // namespace
+
+// Members are destroyed from the last to the first: what uses goes before what is used.
+struct Server::Rep {
+  Options options;
+  Metrics metrics;
+  std::unique_ptr<store::Store> store;
+  std::unique_ptr<ServedModel> model;
+  std::unique_ptr<Executor> io;
+  std::unique_ptr<Engine> engine;
+  std::unique_ptr<Documents> documents;
+  std::unique_ptr<Executor> executor;
+  std::unique_ptr<Executor> delivery;
+  CallContext context;
+  std::unique_ptr<DocumentServiceImpl> document_service;
+  std::unique_ptr<QuestionServiceImpl> question_service;
+  std::unique_ptr<ModelServiceImpl> model_service;
+  std::unique_ptr<grpc::Server> grpc_server;
+  std::unique_ptr<prometheus::Exposer> exposer;
+  std::string listen_address;
+  std::string metrics_address;
+
+  Mutex sweep_mutex;
+  CondVar sweep_wake;
+  bool sweep_stop ABSL_GUARDED_BY(sweep_mutex) = false;
+  std::thread sweeper;
+  bool down = false;
+
+  absl::Status OpenStore();
+  absl::Status LoadModel();
+  void StartEngine();
+  absl::Status Listen();
+  absl::Status ExposeMetrics();
+  absl::Status ResumeReading();
+  void Sweep();
+  GaugeReadings Read();
+  void Shutdown();
+};
+
+absl::Status Server::Rep::OpenStore() {
+  store::StoreOptions store_options;
+  store_options.path = options.store_path;
+  store_options.disk_cap_bytes = options.disk_cap_bytes;
+  absl::StatusOr<std::unique_ptr<store::Store>> opened = store::Store::Open(store_options);
+  if (!opened.ok()) {
+    return absl::Status(opened.status().code(), absl::StrCat("--store ", options.store_path, ": ",
+                                                             opened.status().message()));
+  }
+  store = *std::move(opened);
+  return absl::OkStatus();
+}
+
+absl::Status Server::Rep::LoadModel() {
+  const auto begun = std::chrono::steady_clock::now();
+  absl::StatusOr<std::unique_ptr<ServedModel>> loaded = ServedModel::Load(options);
+  if (!loaded.ok()) {
+    return loaded.status();
+  }
+  model = *std::move(loaded);
+  metrics.SetBuildInfo(kVersion, model->device(), model->display_name());
+  log::Info(
+      "model loaded",
+      {{"model", model->display_name()},
+       {"device", model->device()},
+       {"attention", model->policy().ToString()},
+       {"context", absl::StrCat(model->context_length())},
+       {"fingerprint", model->fingerprint_hex()},
+       {"seconds",
+        absl::StrCat(
+            std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count())}});
+  if (model->attention_overridden()) {
+    log::Warn("attention is the operator's choice, not what this checkpoint was tuned for",
+              {{"attention", model->policy().ToString()}});
+  }
+  return absl::OkStatus();
+}
+
+void Server::Rep::StartEngine() {
+  EngineOptions engine_options;
+  engine_options.prefill_chunk = options.prefill_chunk;
+  engine_options.interleaved_chunk = options.interleaved_chunk;
+  engine_options.checkpoint_tokens = options.checkpoint_tokens;
+  engine_options.max_questions = options.max_questions;
+  io = std::make_unique<Executor>(static_cast<int>(options.io_threads));
+  engine = std::make_unique<Engine>(engine_options, model.get(), store.get(), io.get(), &metrics);
+  documents = std::make_unique<Documents>(store.get(), engine.get());
+  executor = std::make_unique<Executor>(static_cast<int>(options.rpc_threads));
+  delivery = std::make_unique<Executor>(2);
+  context.options = &options;
+  context.model = model.get();
+  context.store = store.get();
+  context.engine = engine.get();
+  context.metrics = &metrics;
+  context.documents = documents.get();
+  context.executor = executor.get();
+  context.delivery = delivery.get();
+}
+
+absl::Status Server::Rep::Listen() {
+  absl::StatusOr<HostPort> address = Split(options.listen, "--listen");
+  if (!address.ok()) {
+    return address.status();
+  }
+  document_service = std::make_unique<DocumentServiceImpl>(&context);
+  question_service = std::make_unique<QuestionServiceImpl>(&context);
+  model_service = std::make_unique<ModelServiceImpl>(&context);
+
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::ServerBuilder builder;
+  int port = 0;
+  builder.AddListeningPort(options.listen, grpc::InsecureServerCredentials(), &port);
+  builder.RegisterService(document_service.get());
+  builder.RegisterService(question_service.get());
+  builder.RegisterService(model_service.get());
+  builder.SetMaxReceiveMessageSize(static_cast<int>(options.max_upload_message_bytes) + (64 << 10));
+  builder.SetResourceQuota(grpc::ResourceQuota("longleaf").Resize(size_t{512} << 20));
+  // Clients may ping through a long silent prefill; a client that vanished is noticed in a minute.
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 5'000);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, 1024);
+  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, 16 << 10);
+  // Another server on the same port would answer half of the calls.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  grpc_server = builder.BuildAndStart();
+  if (grpc_server == nullptr || port == 0) {
+    return absl::UnavailableError(
+        absl::StrCat("--listen ", options.listen, ": cannot listen there (is the port taken?)"));
+  }
+  listen_address = absl::StrCat(address->host, ":", port);
+  return absl::OkStatus();
+}
+
+absl::Status Server::Rep::ExposeMetrics() {
+  absl::StatusOr<HostPort> address = Split(options.metrics_listen, "--metrics-listen");
+  if (!address.ok()) {
+    return address.status();
+  }
+  metrics.SetGaugeReader([this] { return Read(); });
+  try {  // civetweb's wrapper has no other way to say no
+    exposer = std::make_unique<prometheus::Exposer>(options.metrics_listen, 2);
+  } catch (const std::exception& error) {
+    return absl::UnavailableError(
+        absl::StrCat("--metrics-listen ", options.metrics_listen, ": ", error.what()));
+  }
+  exposer->RegisterCollectable(metrics.registry());
+  exposer->RegisterCollectable(metrics.readings());
+  const std::vector<int> ports = exposer->GetListeningPorts();
+  metrics_address = absl::StrCat(address->host, ":", ports.empty() ? 0 : ports.front());
+  return absl::OkStatus();
+}
+
+// Documents whose reading a stop interrupted are read on, from their last checkpoint.
+absl::Status Server::Rep::ResumeReading() {
+  std::string resume_key;
+  do {
+    absl::StatusOr<store::DocumentPage> page = store->ListDocuments(kTenant, 500, resume_key);
+    if (!page.ok()) {
+      return page.status();
+    }
+    for (const store::DocumentRecord& record : page->documents) {
+      if (record.state == store::DocumentState::kQueued ||
+          record.state == store::DocumentState::kPrefilling) {
+        engine->ReadDocument({kTenant, record.id});
+      }
+    }
+    for (const std::string& id : page->damaged_ids) {
+      log::Error("document record damaged", {{"document", id}});
+    }
+    resume_key = page->resume_key;
+  } while (!resume_key.empty());
+  return absl::OkStatus();
+}
+
+void Server::Rep::Sweep() {
+  MutexLock lock(&sweep_mutex);
+  while (!sweep_stop) {
+    sweep_wake.WaitUntil(&sweep_mutex, std::chrono::steady_clock::now() + kExpirySweep);
+    if (!sweep_stop) {
+      sweep_mutex.Unlock();
+      const int64_t deleted = documents->DeleteExpired();
+      if (deleted > 0) {
+        log::Info("expired documents deleted", {{"documents", absl::StrCat(deleted)}});
+      }
+      sweep_mutex.Lock();
+    }
+  }
+}
+
+GaugeReadings Server::Rep::Read() {
+  const store::StoreStats stats = store->Stats();
+  GaugeReadings now;
+  for (const auto& [state, count] : stats.documents) {
+    const auto index = static_cast<size_t>(state);
+    if (index < std::size(now.documents)) {
+      now.documents[index] = count;
+    }
+  }
+  now.state_bytes_memory = engine->state_bytes();
+  now.state_capacity_memory = model->state_capacity_bytes();
+  now.state_bytes_disk = stats.snapshot_bytes;
+  now.state_capacity_disk = stats.capacity_bytes;
+  now.store_text_bytes = stats.text_bytes;
+  now.store_write_stopped = stats.write_stopped;
+  now.store_delayed_write_rate = stats.delayed_write_rate;
+  now.store_pending_compaction_bytes = stats.pending_compaction_bytes;
+  for (const auto& [reason, count] : stats.drops) {
+    now.disk_drops[std::string(store::DropReasonName(reason))] = count;
+  }
+  return now;
+}
+
+void Server::Rep::Shutdown() {
+  if (down) {
+    return;
+  }
+  down = true;
+  context.draining = true;
+  if (grpc_server != nullptr) {
+    if (auto* health = grpc_server->GetHealthCheckService()) {
+      health->SetServingStatus(false);
+    }
+  }
+  const auto now = std::chrono::steady_clock::now();
+  const auto bound = std::chrono::duration_cast<std::chrono::steady_clock::duration>(
+      std::chrono::duration<double>(options.drain_seconds));
+  if (engine != nullptr) {
+    engine->Drain(now + bound);
+  }
+  if (grpc_server != nullptr) {
+    // Answers are complete: what is still open (uploads, watchers, slow readers) gets two seconds.
+    grpc_server->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(2));
+    grpc_server->Wait();
+  }
+  {
+    MutexLock lock(&sweep_mutex);
+    sweep_stop = true;
+  }
+  sweep_wake.NotifyAll();
+  if (sweeper.joinable()) {
+    sweeper.join();
+  }
+  exposer.reset();
+  // Their queues may hold the last word of a call.
+  delivery.reset();
+  executor.reset();
+  grpc_server.reset();
+  engine.reset();
+  io.reset();
+}
+
+Server::Server(std::unique_ptr<Rep> rep) : rep_(std::move(rep)) {}
+Server::~Server() { rep_->Shutdown(); }
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Options& options) {
+  std::unique_ptr<Server> server(new Server(std::make_unique<Rep>()));
+  Rep& rep = *server->rep_;
+  rep.options = options;
+  if (absl::Status status = rep.OpenStore(); !status.ok()) {
+    return status;
+  }
+  if (absl::Status status = rep.LoadModel(); !status.ok()) {
+    return status;
+  }
+  rep.StartEngine();
+  if (absl::Status status = rep.ResumeReading(); !status.ok()) {
+    return status;
+  }
+  if (absl::Status status = rep.Listen(); !status.ok()) {
+    return status;
+  }
+  if (absl::Status status = rep.ExposeMetrics(); !status.ok()) {
+    return status;
+  }
+  rep.sweeper = std::thread([&rep] { rep.Sweep(); });
+  if (auto* health = rep.grpc_server->GetHealthCheckService()) {
+    for (const char* name : kServices) {
+      health->SetServingStatus(name, true);
+    }
+  }
+  return server;
+}
+
+const std::string& Server::listen_address() const { return rep_->listen_address; }
+const std::string& Server::metrics_address() const { return rep_->metrics_address; }
+
+void Server::Shutdown() { rep_->Shutdown(); }
+
+}  // namespace longleaf::service

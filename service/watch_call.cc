@@ -1,0 +1,133 @@
+// WatchDocument: sends the document's state and progress when they change, at most ten times a
+// second, and ends when the document is ACTIVE or FAILED.
+
+#include <grpcpp/alarm.h>
+
+#include <chrono>
+#include <memory>
+
+#include "service/document_messages.h"
+#include "service/document_streams.h"
+#include "service/write_call.h"
+
+namespace longleaf::service {
+namespace {
+
+constexpr std::chrono::milliseconds kPause(100);
+
+class WatchCall final : public WriteCall<WatchCall, v1::WatchDocumentResponse> {
+ public:
+  WatchCall(CallContext* context, const v1::WatchDocumentRequest& request)
+      : context_(context), resource_name_(request.name()) {}
+
+ private:
+  void Begin() override {
+    absl::StatusOr<std::string> id = ParseDocumentName(resource_name_, "name");
+    if (!id.ok()) {
+      End(id.status());
+      return;
+    }
+    name_ = {kTenant, *std::move(id)};
+    subscription_ = context_->engine->board().Subscribe(name_, [weak = weak_from_this()] {
+      if (const std::shared_ptr<WatchCall> self = weak.lock()) {
+        self->Wake();
+      }
+    });
+    Wake();
+  }
+
+  void OnSent() override {
+    pause_.Set(std::chrono::system_clock::now() + kPause, [weak = weak_from_this()](bool) {
+      if (const std::shared_ptr<WatchCall> self = weak.lock()) {
+        self->Rest();
+      }
+    });
+  }
+  void OnGone() override {}
+  void OnEnded() override {
+    // On the executor: the board's lock may be held by who wakes this call right now.
+    context_->executor->Run([self = shared_from_this()] {
+      std::unique_ptr<ProgressBoard::Subscription> subscription = std::move(self->subscription_);
+    });
+  }
+
+  // Something may have changed: look, unless a look or a write is under way, which looks again.
+  void Wake() {
+    MutexLock lock(&mutex_);
+    dirty_ = true;
+    if (!busy_) {
+      busy_ = true;
+      context_->executor->Run([self = shared_from_this()] { self->Look(); });
+    }
+  }
+
+  void Rest() {
+    MutexLock lock(&mutex_);
+    if (dirty_) {
+      context_->executor->Run([self = shared_from_this()] { self->Look(); });
+    } else {
+      busy_ = false;
+    }
+  }
+
+  void Look() {
+    {
+      MutexLock lock(&mutex_);
+      dirty_ = false;
+    }
+    if (last_) {
+      End(absl::OkStatus());
+      return;
+    }
+    const std::optional<ProgressBoard::Entry> live = context_->engine->board().Find(name_);
+    absl::StatusOr<store::DocumentRecord> record = context_->documents->Get(name_.id);
+    if (!record.ok()) {
+      End(record.status());
+      return;
+    }
+    const v1::Document document = ToMessage(*record, live);
+    v1::WatchDocumentResponse now;
+    now.set_state(document.state());
+    *now.mutable_progress() = document.progress();
+    now.set_failure(document.failure());
+    last_ = document.state() == v1::DOCUMENT_STATE_ACTIVE ||
+            document.state() == v1::DOCUMENT_STATE_FAILED;
+    if (context_->draining && !last_) {
+      End(Draining());
+      return;
+    }
+    std::string bytes = now.SerializeAsString();
+    if (bytes == sent_) {
+      Rest();
+      return;
+    }
+    sent_ = std::move(bytes);
+    if (last_) {
+      MutexLock lock(&mutex_);
+      dirty_ = true;  // the look after this write ends the call
+    }
+    Send(std::move(now));
+  }
+
+  CallContext* const context_;
+  const std::string resource_name_;
+  store::DocumentName name_;
+  std::unique_ptr<ProgressBoard::Subscription> subscription_;
+  grpc::Alarm pause_;
+  // Touched by one look at a time.
+  std::string sent_;
+  bool last_ = false;
+
+  Mutex mutex_;
+  bool busy_ ABSL_GUARDED_BY(mutex_) = false;
+  bool dirty_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace
+
+grpc::ServerWriteReactor<v1::WatchDocumentResponse>* StartWatch(
+    CallContext* context, const v1::WatchDocumentRequest* request) {
+  return WatchCall::Launch(std::make_shared<WatchCall>(context, *request));
+}
+
+}  // namespace longleaf::service

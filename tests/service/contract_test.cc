@@ -1,0 +1,341 @@
+// The contract over the wire: every row of the error table, uploads that resume, listing, expiry.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+
+#include "tests/service/server_fixture.h"
+
+namespace longleaf::service {
+namespace {
+
+using ContractTest = ServerTest;
+
+v1::UploadHeader Header(const std::string& id) {
+  v1::UploadHeader header;
+  header.set_document_id(id);
+  return header;
+}
+
+#define EXPECT_ERROR(status, code, expected_reason)                           \
+  do {                                                                        \
+    const grpc::Status& s = (status);                                         \
+    EXPECT_EQ(s.error_code(), grpc::StatusCode::code) << s.error_message();   \
+    EXPECT_EQ(ErrorInfoOf(s).reason(), expected_reason) << s.error_message(); \
+    EXPECT_EQ(ErrorInfoOf(s).domain(), "longleaf");                           \
+  } while (false)
+
+TEST_F(ContractTest, UploadRefusesWhatIsNoText) {
+  Start();
+  v1::Document document;
+  grpc::Status status = Upload(Header("bad"), "good so far \xff\xfe not", &document);
+  EXPECT_ERROR(status, INVALID_ARGUMENT, "NOT_UTF8");
+  google::rpc::BadRequest request;
+  EXPECT_TRUE(HasDetail(status, &request));
+  // A character cut off by the end of the text.
+  EXPECT_ERROR(Upload(Header("cut"), "caf\xc3", &document), INVALID_ARGUMENT, "NOT_UTF8");
+  EXPECT_ERROR(Upload(Header("empty"), "", &document), INVALID_ARGUMENT, "EMPTY_DOCUMENT");
+  // Their ids are free again.
+  EXPECT_TRUE(Upload(Header("bad"), "good text", &document).ok());
+}
+
+TEST_F(ContractTest, UploadChecksItsHeader) {
+  Start();
+  v1::Document document;
+  EXPECT_ERROR(Upload(Header("No Such Id"), "text", &document), INVALID_ARGUMENT, "INVALID_FIELD");
+  v1::UploadHeader past = Header("past");
+  past.mutable_expire_time()->set_seconds(1);
+  EXPECT_ERROR(Upload(past, "text", &document), INVALID_ARGUMENT, "INVALID_FIELD");
+  v1::UploadHeader negative = Header("negative");
+  negative.mutable_ttl()->set_seconds(-5);
+  EXPECT_ERROR(Upload(negative, "text", &document), INVALID_ARGUMENT, "INVALID_FIELD");
+  v1::UploadHeader offset = Header("offset");
+  offset.set_request_id("r");
+  offset.set_write_offset(7);
+  EXPECT_ERROR(Upload(offset, "0123456789", &document), INVALID_ARGUMENT, "OFFSET_MISMATCH");
+
+  grpc::ClientContext context;
+  auto writer = documents_->UploadDocument(&context, &document);
+  v1::UploadDocumentRequest chunk_first;
+  chunk_first.set_chunk("text");
+  writer->Write(chunk_first);
+  writer->WritesDone();
+  EXPECT_ERROR(writer->Finish(), INVALID_ARGUMENT, "INVALID_FIELD");
+}
+
+TEST_F(ContractTest, UploadLongerThanTheModelsContextIsRefusedWithBothNumbers) {
+  Start();
+  v1::Document document;
+  const grpc::Status status = Upload(Header("long"), Filler(400'000), &document);
+  EXPECT_ERROR(status, INVALID_ARGUMENT, "DOCUMENT_TOO_LONG");
+  EXPECT_EQ(ErrorInfoOf(status).metadata().at("context_length"), "16384");
+  EXPECT_GT(std::stoll(ErrorInfoOf(status).metadata().at("tokens")),
+            std::stoll(ErrorInfoOf(status).metadata().at("max_document_tokens")));
+  EXPECT_EQ(Metric("longleaf_document_tokens_total"), 0);
+}
+
+TEST_F(ContractTest, UploadLongerThanTheOperatorsLimitIsRefused) {
+  options_.max_document_bytes = 1000;
+  Start();
+  v1::Document document;
+  EXPECT_ERROR(Upload(Header("a"), Filler(1001), &document), INVALID_ARGUMENT, "DOCUMENT_TOO_LONG");
+  v1::UploadHeader announced = Header("b");
+  announced.set_total_bytes(1001);
+  EXPECT_ERROR(Upload(announced, "x", &document), INVALID_ARGUMENT, "DOCUMENT_TOO_LONG");
+}
+
+TEST_F(ContractTest, TheSameIdIsTakenAndTheSameRequestReturnsTheFirstResult) {
+  Start();
+  v1::Document document;
+  v1::UploadHeader header = Header("once");
+  header.set_request_id("request-1");
+  ASSERT_TRUE(Upload(header, "some text", &document).ok());
+  EXPECT_ERROR(Upload(Header("once"), "other text", &document), ALREADY_EXISTS,
+               "DOCUMENT_ALREADY_EXISTS");
+  v1::Document again;
+  ASSERT_TRUE(Upload(header, "some text", &again).ok());
+  EXPECT_EQ(again.name(), "documents/once");
+  EXPECT_EQ(again.text_bytes(), 9);
+  header.set_document_id("another");
+  EXPECT_ERROR(Upload(header, "some text", &document), ALREADY_EXISTS, "DOCUMENT_ALREADY_EXISTS");
+}
+
+TEST_F(ContractTest, ABrokenUploadGoesOnWhereItWas) {
+  Start();
+  const std::string text = Filler(30'000);
+  v1::Document document;
+  {
+    grpc::ClientContext context;
+    auto writer = documents_->UploadDocument(&context, &document);
+    v1::UploadDocumentRequest request;
+    *request.mutable_header() = Header("resumed");
+    ASSERT_TRUE(writer->Write(request));
+    request.set_chunk(text.substr(0, 12'345));
+    ASSERT_TRUE(writer->Write(request));
+    writer->WritesDone();  // without finish_write: the client died
+    EXPECT_ERROR(writer->Finish(), FAILED_PRECONDITION, "UPLOAD_INCOMPLETE");
+  }
+  Restart();
+  grpc::ClientContext context;
+  v1::QueryUploadRequest query;
+  query.set_name("documents/resumed");
+  v1::QueryUploadResponse progress;
+  ASSERT_TRUE(documents_->QueryUpload(&context, query, &progress).ok());
+  EXPECT_EQ(progress.committed_bytes(), 12'345);
+  EXPECT_FALSE(progress.complete());
+
+  v1::UploadHeader header = Header("resumed");
+  header.set_write_offset(12'345);
+  ASSERT_TRUE(Upload(header, text, &document, 777).ok());
+  ASSERT_EQ(Watch("resumed").state(), v1::DOCUMENT_STATE_ACTIVE);
+
+  // The same text in one go has the same tokens, so its state is found.
+  ASSERT_TRUE(Upload(Header("whole"), text, &document).ok());
+  const v1::WatchDocumentResponse whole = Watch("whole");
+  EXPECT_EQ(whole.state(), v1::DOCUMENT_STATE_ACTIVE);
+  EXPECT_EQ(Get("whole").token_count(), Get("resumed").token_count());
+  EXPECT_EQ(Get("whole").text_sha256(), Get("resumed").text_sha256());
+}
+
+TEST_F(ContractTest, DocumentsAreListedInPagesUpdatedAndDeleted) {
+  Start();
+  v1::Document document;
+  for (const char* id : {"c", "a", "e", "b", "d"}) {
+    ASSERT_TRUE(Upload(Header(id), "text of a document", &document).ok());
+  }
+  std::vector<std::string> names;
+  std::string token;
+  do {
+    grpc::ClientContext context;
+    v1::ListDocumentsRequest request;
+    request.set_page_size(2);
+    request.set_page_token(token);
+    v1::ListDocumentsResponse page;
+    ASSERT_TRUE(documents_->ListDocuments(&context, request, &page).ok());
+    EXPECT_LE(page.documents_size(), 2);
+    for (const auto& listed : page.documents()) {
+      names.push_back(listed.name());
+    }
+    token = page.next_page_token();
+  } while (!token.empty());
+  EXPECT_THAT(names, ::testing::ElementsAre("documents/a", "documents/b", "documents/c",
+                                            "documents/d", "documents/e"));
+  {
+    grpc::ClientContext context;
+    v1::ListDocumentsRequest request;
+    request.set_page_token("nonsense");
+    v1::ListDocumentsResponse page;
+    EXPECT_ERROR(documents_->ListDocuments(&context, request, &page), INVALID_ARGUMENT,
+                 "INVALID_FIELD");
+  }
+  {
+    grpc::ClientContext context;
+    v1::UpdateDocumentRequest request;
+    request.mutable_document()->set_name("documents/a");
+    request.mutable_document()->set_display_name("Annual report");
+    (*request.mutable_document()->mutable_labels())["year"] = "1911";
+    request.mutable_update_mask()->add_paths("display_name");
+    request.mutable_update_mask()->add_paths("labels");
+    ASSERT_TRUE(documents_->UpdateDocument(&context, request, &document).ok());
+    EXPECT_EQ(Get("a").display_name(), "Annual report");
+    EXPECT_EQ(Get("a").labels().at("year"), "1911");
+  }
+  {
+    grpc::ClientContext context;
+    v1::UpdateDocumentRequest request;
+    request.mutable_document()->set_name("documents/a");
+    request.mutable_document()->set_etag("stale");
+    request.mutable_update_mask()->add_paths("display_name");
+    EXPECT_ERROR(documents_->UpdateDocument(&context, request, &document), ABORTED,
+                 "ETAG_MISMATCH");
+  }
+  {
+    grpc::ClientContext context;
+    v1::DeleteDocumentRequest request;
+    request.set_name("documents/a");
+    google::protobuf::Empty empty;
+    ASSERT_TRUE(documents_->DeleteDocument(&context, request, &empty).ok());
+    grpc::ClientContext again;
+    EXPECT_ERROR(documents_->DeleteDocument(&again, request, &empty), NOT_FOUND,
+                 "DOCUMENT_NOT_FOUND");
+  }
+  EXPECT_ERROR(Ask("a", "What?").status, NOT_FOUND, "DOCUMENT_NOT_FOUND");
+}
+
+TEST_F(ContractTest, TextComesBackAsItWas) {
+  Start();
+  const std::string text = Filler(40'000) + "\n\ncaf\xc3\xa9 \xe2\x80\x94 end";
+  v1::Document document;
+  ASSERT_TRUE(Upload(Header("text"), text, &document, 999).ok());
+  const auto read = [this](int64_t offset, int64_t limit, std::string* out) {
+    grpc::ClientContext context;
+    v1::ReadDocumentTextRequest request;
+    request.set_name("documents/text");
+    request.set_offset(offset);
+    request.set_limit(limit);
+    auto reader = documents_->ReadDocumentText(&context, request);
+    v1::ReadDocumentTextResponse piece;
+    out->clear();
+    while (reader->Read(&piece)) {
+      *out += piece.chunk();
+    }
+    return reader->Finish();
+  };
+  std::string got;
+  ASSERT_TRUE(read(0, 0, &got).ok());
+  EXPECT_EQ(got, text);
+  ASSERT_TRUE(read(100, 50, &got).ok());
+  EXPECT_EQ(got, text.substr(100, 50));
+  EXPECT_ERROR(read(static_cast<int64_t>(text.size()) + 1, 0, &got), INVALID_ARGUMENT,
+               "INVALID_FIELD");
+  EXPECT_ERROR(read(-1, 0, &got), INVALID_ARGUMENT, "INVALID_FIELD");
+}
+
+TEST_F(ContractTest, ADocumentExpires) {
+  Start();
+  v1::Document document;
+  v1::UploadHeader header = Header("brief");
+  header.mutable_ttl()->set_nanos(400'000'000);
+  ASSERT_TRUE(Upload(header, "text of a document", &document).ok());
+  grpc::Status status;
+  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  do {
+    grpc::ClientContext context;
+    v1::GetDocumentRequest request;
+    request.set_name("documents/brief");
+    status = documents_->GetDocument(&context, request, &document);
+  } while (status.ok() && std::chrono::steady_clock::now() < limit);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::NOT_FOUND);
+}
+
+TEST_F(ContractTest, AskChecksItsFields) {
+  Start();
+  UploadAndWait("doc", Filler(2000));
+  v1::AskRequest good;
+  good.set_document("documents/doc");
+  good.set_question("What stood by the road?");
+
+  v1::AskRequest request = good;
+  request.set_document("doc");
+  EXPECT_ERROR(Ask(request).status, INVALID_ARGUMENT, "INVALID_FIELD");
+  request = good;
+  request.clear_question();
+  EXPECT_ERROR(Ask(request).status, INVALID_ARGUMENT, "INVALID_FIELD");
+  request = good;
+  request.set_max_evidence(17);
+  EXPECT_ERROR(Ask(request).status, INVALID_ARGUMENT, "INVALID_FIELD");
+  request = good;
+  request.set_question(Filler(70'000));
+  EXPECT_ERROR(Ask(request).status, INVALID_ARGUMENT, "QUESTION_TOO_LONG");
+
+  const std::vector<std::function<void(v1::Sampling*)>> bad = {
+      [](v1::Sampling* s) { s->set_temperature(-1); },
+      [](v1::Sampling* s) { s->set_temperature(std::numeric_limits<float>::quiet_NaN()); },
+      [](v1::Sampling* s) { s->set_top_p(0); },
+      [](v1::Sampling* s) { s->set_top_p(1.5f); },
+      [](v1::Sampling* s) { s->set_min_p(1); },
+      [](v1::Sampling* s) { s->set_top_k(-1); },
+      [](v1::Sampling* s) { s->set_repetition_penalty(0); },
+      [](v1::Sampling* s) { s->set_max_tokens(0); },
+      [](v1::Sampling* s) { s->set_logprobs(21); },
+      [](v1::Sampling* s) { s->add_stop(""); },
+      [](v1::Sampling* s) { s->add_stop(std::string(300, 'x')); },
+  };
+  for (size_t i = 0; i < bad.size(); ++i) {
+    SCOPED_TRACE(i);
+    request = good;
+    bad[i](request.mutable_sampling());
+    const grpc::Status status = Ask(request).status;
+    EXPECT_ERROR(status, INVALID_ARGUMENT, "INVALID_FIELD");
+    google::rpc::BadRequest violations;
+    ASSERT_TRUE(HasDetail(status, &violations));
+    EXPECT_THAT(violations.field_violations(0).field(), ::testing::StartsWith("sampling."));
+  }
+  EXPECT_TRUE(Ask(good).status.ok());
+}
+
+TEST_F(ContractTest, SamplingIsReproducibleBySeed) {
+  Start();
+  UploadAndWait("doc", Filler(3000));
+  v1::AskRequest request;
+  request.set_document("documents/doc");
+  request.set_question("Where did they go?");
+  request.mutable_sampling()->set_temperature(1.5f);
+  request.mutable_sampling()->set_seed(42);
+  request.mutable_sampling()->set_logprobs(3);
+  const Answer first = Ask(request);
+  const Answer second = Ask(request);
+  ASSERT_TRUE(first.status.ok());
+  EXPECT_EQ(first.text, second.text);
+  EXPECT_EQ(first.finished.seed(), 42u);
+  ASSERT_FALSE(first.logprobs.empty());
+  for (const auto& token : first.logprobs) {
+    EXPECT_LE(token.chosen().logprob(), 0);
+    EXPECT_EQ(token.top_size(), 3);
+    EXPECT_GE(token.top(0).logprob(), token.top(1).logprob());
+  }
+  bool differs = false;
+  for (uint64_t seed = 1; seed < 8 && !differs; ++seed) {
+    request.mutable_sampling()->set_seed(seed);
+    differs = Ask(request).text != first.text;
+  }
+  EXPECT_TRUE(differs);
+}
+
+TEST_F(ContractTest, ModelSaysWhatADocumentCosts) {
+  Start();
+  grpc::ClientContext context;
+  v1::Model model;
+  ASSERT_TRUE(models_->GetModel(&context, v1::GetModelRequest(), &model).ok());
+  EXPECT_EQ(model.context_length(), 16384);
+  EXPECT_EQ(model.attention(), "cca:g=8,w=64,heads=query");
+  EXPECT_FALSE(model.attention_overridden());
+  // 4 layers, keys and values, 6 heads of 32, f32: a core token for every 8 tokens.
+  EXPECT_DOUBLE_EQ(model.full_cache_bytes_per_token(), 4.0 * 2 * 6 * 32 * 4);
+  EXPECT_DOUBLE_EQ(model.state_bytes_per_token(), 4.0 * 2 * 6 * 32 * 4 / 8);
+  EXPECT_EQ(model.fingerprint().size(), 64u);
+}
+
+}  // namespace
+}  // namespace longleaf::service

@@ -1,0 +1,376 @@
+// Questions over the wire: where the state comes from, partial answers, cancels and deadlines, slow
+// and vanished readers, many at once.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "tests/service/server_fixture.h"
+
+namespace longleaf::service {
+namespace {
+
+using QuestionsTest = ServerTest;
+
+constexpr char kQuestion[] = "What stood by the road?";
+
+v1::AskRequest Request(const std::string& id) {
+  v1::AskRequest request;
+  request.set_document("documents/" + id);
+  request.set_question(kQuestion);
+  return request;
+}
+
+// A long answer: the demo model seldom ends by itself when every token is a lottery.
+v1::AskRequest LongAnswer(const std::string& id, int tokens) {
+  v1::AskRequest request = Request(id);
+  request.mutable_sampling()->set_max_tokens(tokens);
+  request.mutable_sampling()->set_temperature(2);
+  request.mutable_sampling()->set_seed(3);
+  return request;
+}
+
+// Spins until `condition` holds; false after half a minute.
+template <typename Condition>
+bool Eventually(Condition condition) {
+  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > limit) {
+      return false;
+    }
+    std::this_thread::yield();
+  }
+  return true;
+}
+
+TEST_F(QuestionsTest, AStateIsUsedFromMemoryThenFromDiskAndNeverReadTwice) {
+  Start();
+  UploadAndWait("doc", Filler(20'000));
+  const Answer live = Ask("doc", kQuestion);
+  ASSERT_TRUE(live.status.ok()) << live.status.error_message();
+  const int64_t tokens = Get("doc").token_count();
+  EXPECT_EQ(live.started.tier(), v1::STATE_TIER_MEMORY);
+  EXPECT_EQ(live.finished.usage().document_tokens(), tokens);
+  EXPECT_EQ(live.started.tokens_reused(), tokens + 1);  // and BOS
+  EXPECT_EQ(live.started.tokens_prefilled(), live.finished.usage().question_tokens());
+  EXPECT_GT(live.finished.timings().time_to_first_token().nanos(), 0);
+
+  Restart();
+  const Answer stored = Ask("doc", kQuestion);
+  ASSERT_TRUE(stored.status.ok()) << stored.status.error_message();
+  EXPECT_EQ(stored.started.tier(), v1::STATE_TIER_DISK);
+  EXPECT_EQ(stored.started.tokens_reused(), tokens + 1);
+  EXPECT_EQ(stored.started.tokens_prefilled(), stored.finished.usage().question_tokens());
+  EXPECT_EQ(stored.text, live.text);
+  EXPECT_EQ(Metric("longleaf_document_tokens_total"), 0);
+  EXPECT_EQ(Metric("longleaf_state_lookups_total{result=\"hit\",tier=\"disk\"}"), 1);
+
+  const Answer again = Ask("doc", kQuestion);
+  EXPECT_EQ(again.started.tier(), v1::STATE_TIER_MEMORY);
+  EXPECT_EQ(again.text, live.text);
+}
+
+TEST_F(QuestionsTest, TheSameTextAgainIsFoundAndNothingIsRead) {
+  Start();
+  const std::string text = Filler(20'000);
+  UploadAndWait("first", text);
+  const double read = Metric("longleaf_document_tokens_total");
+  UploadAndWait("second", text);
+  EXPECT_EQ(Metric("longleaf_document_tokens_total"), read);
+  EXPECT_EQ(Get("second").progress().tokens_done(), Get("second").token_count());
+  EXPECT_EQ(Ask("second", kQuestion).text, Ask("first", kQuestion).text);
+  // A longer text with the same beginning goes on from there... from a checkpoint; the state of
+  // "first" is of all its tokens and the last may differ, so the text is cut where words end.
+  grpc::ClientContext context;
+  v1::DeleteDocumentRequest request;
+  request.set_name("documents/first");
+  google::protobuf::Empty empty;
+  ASSERT_TRUE(documents_->DeleteDocument(&context, request, &empty).ok());
+  Restart();
+  const Answer answer = Ask("second", kQuestion);
+  EXPECT_EQ(answer.started.tier(), v1::STATE_TIER_DISK);
+}
+
+TEST_F(QuestionsTest, ADamagedStateIsDroppedCountedAndReadAgainFromTheText) {
+  Start();
+  UploadAndWait("doc", Filler(20'000));
+  const Answer before = Ask("doc", kQuestion);
+  Stop();
+  // The states are the largest files of the store; flip one byte in the middle of each.
+  int flipped = 0;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(options_.store_path)) {
+    if (entry.path().extension() != ".sst" || entry.file_size() < 200'000) {
+      continue;
+    }
+    std::fstream file(entry.path(), std::ios::in | std::ios::out | std::ios::binary);
+    file.seekg(static_cast<std::streamoff>(entry.file_size() / 2));
+    const char byte = static_cast<char>(file.get());
+    file.seekp(static_cast<std::streamoff>(entry.file_size() / 2));
+    file.put(static_cast<char>(byte ^ 0x10));
+    ++flipped;
+  }
+  ASSERT_GT(flipped, 0);
+  Start();
+  const Answer after = Ask("doc", kQuestion);
+  ASSERT_TRUE(after.status.ok()) << after.status.error_message();
+  EXPECT_EQ(after.started.tier(), v1::STATE_TIER_PREFILL);
+  EXPECT_GT(after.started.tokens_prefilled(), after.finished.usage().question_tokens());
+  EXPECT_FALSE(after.progress.empty());
+  EXPECT_EQ(after.text, before.text);
+  EXPECT_EQ(Metric("longleaf_state_rejected_total{reason=\"corrupt\"}"), 1);
+  Restart();
+  EXPECT_EQ(Ask("doc", kQuestion).started.tier(), v1::STATE_TIER_DISK);
+}
+
+TEST_F(QuestionsTest, StatesForAnotherAttentionAreNotUsed) {
+  Start();
+  UploadAndWait("doc", Filler(20'000));
+  Stop();
+  options_.attention = "streaming:sinks=0,w=64";
+  Start();
+  const Answer answer = Ask("doc", kQuestion);
+  ASSERT_TRUE(answer.status.ok());
+  EXPECT_EQ(answer.started.tier(), v1::STATE_TIER_PREFILL);
+}
+
+TEST_F(QuestionsTest, ADocumentThatIsStillReadAnswersPartiallyIfAsked) {
+  options_.prefill_chunk = 16;  // slow enough to be caught at it
+  options_.interleaved_chunk = 1;
+  Start();
+  v1::UploadHeader header;
+  header.set_document_id("doc");
+  v1::Document document;
+  ASSERT_TRUE(Upload(header, Filler(50'000), &document).ok());
+  const Answer refused = Ask("doc", kQuestion);
+  EXPECT_EQ(refused.status.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_EQ(ErrorInfoOf(refused.status).reason(), "DOCUMENT_NOT_ACTIVE");
+  EXPECT_EQ(ErrorInfoOf(refused.status).metadata().at("tokens_total"),
+            std::to_string(document.token_count()));
+
+  v1::AskRequest request = Request("doc");
+  request.set_allow_partial(true);
+  Answer partial;
+  ASSERT_TRUE(Eventually([&] {
+    partial = Ask(request);
+    return partial.status.ok();
+  })) << partial.status.error_message();
+  EXPECT_GT(partial.started.document_tokens_visible(), 0);
+  EXPECT_LT(partial.started.document_tokens_visible(), document.token_count());
+}
+
+TEST_F(QuestionsTest, AnInterruptedReadingGoesOnAfterARestart) {
+  options_.prefill_chunk = 16;
+  options_.checkpoint_tokens = 1024;
+  Start();
+  v1::UploadHeader header;
+  header.set_document_id("doc");
+  v1::Document document;
+  ASSERT_TRUE(Upload(header, Filler(50'000), &document).ok());
+  ASSERT_TRUE(Eventually([this] { return Get("doc").progress().tokens_done() > 2048; }));
+  Stop();
+  options_.prefill_chunk = 512;
+  Start();
+  const v1::WatchDocumentResponse last = Watch("doc");
+  EXPECT_EQ(last.state(), v1::DOCUMENT_STATE_ACTIVE);
+  const double read = Metric("longleaf_document_tokens_total");
+  EXPECT_GT(read, 0);
+  EXPECT_LT(read, static_cast<double>(document.token_count() - 2000));
+}
+
+TEST_F(QuestionsTest, SixtyFourAtOnceGetTheAnswersTheyWouldGetAlone) {
+  Start();
+  UploadAndWait("a", Filler(12'000, 1));
+  UploadAndWait("b", Filler(9'000, 2));
+  const std::string alone[] = {Ask("a", kQuestion).text, Ask("b", kQuestion).text};
+  const double steps_before = Metric("longleaf_steps_total");
+  std::vector<Answer> answers(64);
+  std::vector<std::thread> threads;
+  for (size_t i = 0; i < answers.size(); ++i) {
+    threads.emplace_back(
+        [this, i, &answers] { answers[i] = Ask(i % 2 == 0 ? "a" : "b", kQuestion); });
+  }
+  for (std::thread& thread : threads) {
+    thread.join();
+  }
+  double tokens = 0;
+  for (size_t i = 0; i < answers.size(); ++i) {
+    ASSERT_TRUE(answers[i].status.ok()) << answers[i].status.error_message();
+    EXPECT_EQ(answers[i].text, alone[i % 2]) << i;
+    tokens += static_cast<double>(answers[i].finished.usage().answer_tokens());
+  }
+  // The weights are read once a step for everybody in it.
+  EXPECT_LT(Metric("longleaf_steps_total") - steps_before, tokens + 64);
+  EXPECT_EQ(Metric("longleaf_requests_running"), 0);
+  EXPECT_EQ(Metric("longleaf_requests_waiting{kind=\"question\"}"), 0);
+}
+
+TEST_F(QuestionsTest, TooManyQuestionsAreRefusedWithATimeToComeBack) {
+  options_.max_questions = 2;
+  Start();
+  UploadAndWait("doc", Filler(4'000));
+  std::atomic<int> refused = 0;
+  std::atomic<int> answered = 0;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 24; ++i) {
+    threads.emplace_back([&] {
+      const Answer answer = Ask(LongAnswer("doc", 200));
+      if (answer.status.ok()) {
+        ++answered;
+        return;
+      }
+      EXPECT_EQ(answer.status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+      EXPECT_EQ(ErrorInfoOf(answer.status).reason(), "QUEUE_FULL");
+      google::rpc::RetryInfo retry;
+      EXPECT_TRUE(HasDetail(answer.status, &retry));
+      ++refused;
+    });
+  }
+  for (std::thread& thread : threads) {
+    thread.join();
+  }
+  EXPECT_GT(answered, 0);
+  EXPECT_GT(refused, 0);
+  EXPECT_EQ(Metric("longleaf_requests_rejected_total{reason=\"queue_full\"}"), refused);
+}
+
+TEST_F(QuestionsTest, AReaderThatVanishesFreesItsPlace) {
+  options_.max_questions = 1;
+  Start();
+  UploadAndWait("doc", Filler(4'000));
+  {
+    grpc::ClientContext context;
+    auto reader = questions_->Ask(&context, LongAnswer("doc", 5'000));
+    v1::AskResponse event;
+    ASSERT_TRUE(reader->Read(&event));
+    context.TryCancel();
+  }
+  Answer next;
+  EXPECT_TRUE(Eventually([&] {
+    next = Ask("doc", kQuestion);
+    return next.status.ok();
+  })) << next.status.error_message();
+  EXPECT_EQ(Metric("longleaf_requests_finished_total{kind=\"question\",reason=\"cancelled\"}"), 1);
+}
+
+TEST_F(QuestionsTest, ASlowReaderDoesNotHoldUpOthers) {
+  Start();
+  UploadAndWait("doc", Filler(4'000));
+  grpc::ClientContext context;
+  auto slow = questions_->Ask(&context, LongAnswer("doc", 3'000));
+  v1::AskResponse event;
+  ASSERT_TRUE(slow->Read(&event));  // and then nothing for a while
+  for (int i = 0; i < 5; ++i) {
+    EXPECT_TRUE(Ask("doc", kQuestion).status.ok());
+  }
+  int64_t events = 0;
+  while (slow->Read(&event)) {
+    ++events;
+  }
+  EXPECT_TRUE(slow->Finish().ok());
+  EXPECT_GT(events, 100);
+}
+
+TEST_F(QuestionsTest, ADeadlineEndsTheWorkAlsoWhileADocumentIsReadAgain) {
+  Start();
+  UploadAndWait("doc", Filler(50'000));
+  Stop();
+  options_.attention = "full";  // its state has to be made again
+  options_.prefill_chunk = 16;
+  Start();
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(300));
+  auto reader = questions_->Ask(&context, Request("doc"));
+  v1::AskResponse event;
+  while (reader->Read(&event)) {
+  }
+  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
+  // Nobody waits for that reading any more: it stops, and its memory comes back.
+  EXPECT_TRUE(Eventually([this] { return Metric("longleaf_requests_running") == 0; }));
+  EXPECT_TRUE(Eventually([this] { return Metric("longleaf_state_bytes{tier=\"memory\"}") == 0; }));
+}
+
+TEST_F(QuestionsTest, DeletingADocumentEndsItsQuestions) {
+  Start();
+  UploadAndWait("doc", Filler(4'000));
+  grpc::ClientContext context;
+  auto reader = questions_->Ask(&context, LongAnswer("doc", 8'000));
+  v1::AskResponse event;
+  ASSERT_TRUE(reader->Read(&event));
+  grpc::ClientContext delete_context;
+  v1::DeleteDocumentRequest request;
+  request.set_name("documents/doc");
+  google::protobuf::Empty empty;
+  ASSERT_TRUE(documents_->DeleteDocument(&delete_context, request, &empty).ok());
+  while (reader->Read(&event)) {
+  }
+  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::NOT_FOUND);
+}
+
+TEST_F(QuestionsTest, MoreDocumentsThanMemoryHoldsAreAnsweredFromDisk) {
+  options_.state_memory_bytes = int64_t{12} << 20;
+  Start();
+  for (const char* id : {"a", "b", "c", "d", "e"}) {
+    UploadAndWait(id, Filler(30'000, static_cast<uint64_t>(id[0])));
+  }
+  const double read = Metric("longleaf_document_tokens_total");
+  for (int round = 0; round < 2; ++round) {
+    for (const char* id : {"a", "b", "c", "d", "e"}) {
+      const Answer answer = Ask(id, kQuestion);
+      ASSERT_TRUE(answer.status.ok()) << answer.status.error_message();
+      EXPECT_EQ(answer.started.tokens_prefilled(), answer.finished.usage().question_tokens());
+    }
+  }
+  EXPECT_EQ(Metric("longleaf_document_tokens_total"), read);
+  EXPECT_GT(Metric("longleaf_state_evictions_total{reason=\"capacity\",tier=\"memory\"}"), 0);
+  EXPECT_LE(Metric("longleaf_state_bytes{tier=\"memory\"}"), 12 << 20);
+}
+
+TEST_F(QuestionsTest, EvidencePointsIntoTheText) {
+  Start();
+  const std::string text = Filler(8'000);
+  UploadAndWait("doc", text);
+  v1::AskRequest request = Request("doc");
+  request.set_max_evidence(4);
+  const Answer answer = Ask(request);
+  ASSERT_TRUE(answer.status.ok());
+  ASSERT_GT(answer.finished.evidence_size(), 0);
+  EXPECT_LE(answer.finished.evidence_size(), 4);
+  float sum = 0;
+  for (const auto& evidence : answer.finished.evidence()) {
+    ASSERT_LT(evidence.begin_byte(), evidence.end_byte());
+    ASSERT_LE(evidence.end_byte(), static_cast<int64_t>(text.size()));
+    EXPECT_EQ(evidence.text(),
+              text.substr(static_cast<size_t>(evidence.begin_byte()),
+                          static_cast<size_t>(evidence.end_byte() - evidence.begin_byte())));
+    sum += evidence.weight();
+  }
+  EXPECT_GT(sum, 0);
+  EXPECT_LE(sum, 1.0001f);
+}
+
+TEST_F(QuestionsTest, DrainingRefusesNewWorkAndFinishesOld) {
+  Start();
+  UploadAndWait("doc", Filler(4'000));
+  grpc::ClientContext context;
+  auto reader = questions_->Ask(&context, LongAnswer("doc", 300));
+  v1::AskResponse event;
+  ASSERT_TRUE(reader->Read(&event));
+  std::thread stop([this] { server_->Shutdown(); });
+  v1::Finished finished;
+  while (reader->Read(&event)) {
+    if (event.has_finished()) {
+      finished = event.finished();
+    }
+  }
+  EXPECT_TRUE(reader->Finish().ok());
+  EXPECT_GT(finished.usage().answer_tokens(), 0);
+  stop.join();
+  EXPECT_EQ(Ask("doc", kQuestion).status.error_code(), grpc::StatusCode::UNAVAILABLE);
+}
+
+}  // namespace
+}  // namespace longleaf::service

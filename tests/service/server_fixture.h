@@ -1,0 +1,92 @@
+// A whole server in the test's process, on free ports, with the built-in model and a store of its
+// own.
+#ifndef LONGLEAF_TESTS_SERVICE_SERVER_FIXTURE_H_
+#define LONGLEAF_TESTS_SERVICE_SERVER_FIXTURE_H_
+
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "google/rpc/error_details.pb.h"
+#include "google/rpc/status.pb.h"
+#include "longleaf/v1/document.grpc.pb.h"
+#include "longleaf/v1/model.grpc.pb.h"
+#include "longleaf/v1/question.grpc.pb.h"
+#include "service/server.h"
+
+namespace longleaf::service {
+
+namespace v1 = longleaf::v1;
+
+// What one Ask call brought.
+struct Answer {
+  grpc::Status status;
+  std::string text;
+  std::vector<v1::Progress> progress;
+  v1::Started started;
+  v1::Finished finished;
+  std::vector<v1::TokenLogprobs> logprobs;
+};
+
+class ServerTest : public ::testing::Test {
+ protected:
+  void SetUp() override;
+  void TearDown() override;
+
+  // Changes to make before Start.
+  Options options_;
+  void Start();
+  void Stop();  // as SIGTERM does
+  void Restart() {
+    Stop();
+    Start();
+  }
+
+  // ---- the contract's calls, the short way
+  grpc::Status Upload(const v1::UploadHeader& header, const std::string& text,
+                      v1::Document* document, size_t message_bytes = 100'000);
+  // Uploads under `id` and waits until it is ACTIVE.
+  void UploadAndWait(const std::string& id, const std::string& text);
+  // Follows a document until it is ACTIVE or FAILED; the last thing that was said.
+  v1::WatchDocumentResponse Watch(const std::string& id);
+  Answer Ask(const v1::AskRequest& request);
+  Answer Ask(const std::string& id, const std::string& question);
+  v1::Document Get(const std::string& id);
+  double Metric(const std::string& name_and_labels);
+
+  static std::string DemoDocument();
+  // Words enough for `bytes` bytes.
+  static std::string Filler(size_t bytes, uint64_t seed = 1);
+  static std::string TempDirectory();
+
+  std::unique_ptr<v1::DocumentService::Stub> documents_;
+  std::unique_ptr<v1::QuestionService::Stub> questions_;
+  std::unique_ptr<v1::ModelService::Stub> models_;
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<Server> server_;
+  std::string directory_;
+};
+
+// The ErrorInfo of a failed call; empty reason when there is none.
+google::rpc::ErrorInfo ErrorInfoOf(const grpc::Status& status);
+// Whether the status carries a detail of this type, and which.
+template <typename Detail>
+bool HasDetail(const grpc::Status& status, Detail* detail) {
+  google::rpc::Status message;
+  if (!message.ParseFromString(status.error_details())) {
+    return false;
+  }
+  for (const auto& any : message.details()) {
+    if (any.UnpackTo(detail)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace longleaf::service
+
+#endif  // LONGLEAF_TESTS_SERVICE_SERVER_FIXTURE_H_
