@@ -1,0 +1,82 @@
+#include "service/options.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <vector>
+
+namespace longleaf::service {
+namespace {
+
+absl::StatusOr<Options> Parse(std::vector<const char*> arguments) {
+  arguments.insert(arguments.begin(), "longleafd");
+  return ParseOptions(static_cast<int>(arguments.size()), arguments.data());
+}
+
+TEST(Options, DefaultsAreThoseOfTheHeader) {
+  const absl::StatusOr<Options> options = Parse({"--model", "m"});
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_EQ(options->model_path, "m");
+  EXPECT_EQ(options->listen, Options().listen);
+  EXPECT_EQ(options->disk_cap_bytes, Options().disk_cap_bytes);
+}
+
+TEST(Options, SizesHaveUnits) {
+  const absl::StatusOr<Options> options =
+      Parse({"--model", "m", "--state-memory", "2GB", "--disk-cap", "512MB"});
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_EQ(options->state_memory_bytes, int64_t{2} << 30);
+  EXPECT_EQ(options->disk_cap_bytes, int64_t{512} << 20);
+}
+
+TEST(Options, MistakesAreOneLine) {
+  for (const std::vector<const char*>& bad :
+       std::vector<std::vector<const char*>>{{"--model", "m", "--threads", "many"},
+                                             {"--model", "m", "--prefill-chunk", "1"},
+                                             {"--model", "m", "--no-such-flag"},
+                                             {"--model", "m", "--log-level", "loud"},
+                                             {}}) {
+    const absl::StatusOr<Options> options = Parse(bad);
+    EXPECT_TRUE(absl::IsInvalidArgument(options.status())) << options.status();
+  }
+}
+
+TEST(Options, HelpNamesEveryFlag) {
+  const absl::Status help = Parse({"--help"}).status();
+  ASSERT_TRUE(absl::IsCancelled(help));
+  for (const char* flag : {"--listen", "--store", "--model", "--attention", "--state-memory",
+                           "--disk-cap", "--config", "--drain-seconds", "LONGLEAF_"}) {
+    EXPECT_THAT(std::string(help.message()), ::testing::HasSubstr(flag));
+  }
+}
+
+TEST(Options, CommandLineBeatsEnvironmentBeatsFile) {
+  const std::string path =
+      (std::filesystem::temp_directory_path() / "longleaf-options-test.conf").string();
+  std::ofstream(path) << "model = from-file\nthreads = 3\nprefill-chunk = 64\n";
+  setenv("LONGLEAF_THREADS", "5", 1);
+  setenv("LONGLEAF_PREFILL_CHUNK", "128", 1);
+  const absl::StatusOr<Options> options =
+      Parse({"--config", path.c_str(), "--prefill-chunk", "256"});
+  unsetenv("LONGLEAF_THREADS");
+  unsetenv("LONGLEAF_PREFILL_CHUNK");
+  std::filesystem::remove(path);
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_EQ(options->model_path, "from-file");
+  EXPECT_EQ(options->threads, 5);
+  EXPECT_EQ(options->prefill_chunk, 256);
+}
+
+TEST(Options, AFileWithAnUnknownNameIsRefused) {
+  const std::string path =
+      (std::filesystem::temp_directory_path() / "longleaf-options-bad.conf").string();
+  std::ofstream(path) << "model = m\nthreds = 3\n";
+  EXPECT_TRUE(absl::IsInvalidArgument(Parse({"--config", path.c_str()}).status()));
+  std::filesystem::remove(path);
+}
+
+}  // namespace
+}  // namespace longleaf::service
