@@ -78,6 +78,9 @@ Status ReferenceBackend::BeginStep(Batch batch) {
   if (Status status = CheckBatch(batch); !status.ok()) return status;
   int64_t needed = 0;
   for (const BatchItem& item : batch) {
+    if (dynamic_cast<const ReferenceState*>(item.state) == nullptr) {
+      return absl::InvalidArgumentError("an object of another backend");
+    }
     const ReferenceState& state = Cast(*item.state);
     if (state.step_rows != 0) return absl::InvalidArgumentError("a state is in a step already");
     if (state.missing_floats != 0)
@@ -155,8 +158,9 @@ Status ReferenceBackend::Import(State& state, int64_t layer, StatePart part, int
   }
   ReferenceState& to = Cast(state);
   const int64_t floats = static_cast<int64_t>(in.size() / sizeof(float));
-  if (floats > to.missing_floats) return absl::InvalidArgumentError("import of a range twice");
-  to.missing_floats -= floats;
+  if (to.missing_floats.fetch_sub(floats) < floats) {
+    return absl::InvalidArgumentError("import of a range twice");
+  }
   const Range range = RangeOf(to, layer, part, first, count);
   if (range.bytes == 0) return OkStatus();
   std::memcpy(range.keys, in.data(), range.bytes);

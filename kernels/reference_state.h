@@ -2,6 +2,7 @@
 #ifndef LONGLEAF_KERNELS_REFERENCE_STATE_H_
 #define LONGLEAF_KERNELS_REFERENCE_STATE_H_
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -64,8 +65,8 @@ class ReferenceState : public State {
   }
 
   std::vector<ReferenceLayer> layers;
-  int64_t step_rows = 0;       // rows of the step in progress, 0 when there is none
-  int64_t missing_floats = 0;  // floats that an import still has to bring
+  int64_t step_rows = 0;                   // rows of the step in progress, 0 when there is none
+  std::atomic<int64_t> missing_floats{0};  // that an import still has to bring, by any threads
 
  private:
   const StateShape shape_;

@@ -1,0 +1,21 @@
+// Canonical bytes (backend.h) from and to pages: a transposition of keys, a copy of values.
+#ifndef LONGLEAF_KERNELS_CPU_CANONICAL_H_
+#define LONGLEAF_KERNELS_CPU_CANONICAL_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/backend.h"
+#include "kernels/cpu/cpu_state.h"
+
+namespace longleaf::kernels {
+
+// The range has passed CheckRange. `bytes` holds 2 * count * heads * d floats, possibly unaligned.
+void ExportPages(const CpuState& state, int64_t layer, StatePart part, int64_t first, int64_t count,
+                 std::byte* bytes);
+void ImportPages(const CpuState& state, int64_t layer, StatePart part, int64_t first, int64_t count,
+                 const std::byte* bytes);
+
+}  // namespace longleaf::kernels
+
+#endif  // LONGLEAF_KERNELS_CPU_CANONICAL_H_

@@ -1,0 +1,189 @@
+// Page tables of a state: growing, sharing, committing.
+#include "kernels/cpu/cpu_state.h"
+
+#include <algorithm>
+
+#include "kernels/cpu/page.h"
+
+namespace longleaf::kernels {
+namespace {
+
+constexpr StatePart kParts[] = {StatePart::kCore, StatePart::kRaw};
+
+int64_t PagesFor(int64_t count) { return (count + kPageTokens - 1) / kPageTokens; }
+
+}  // namespace
+
+CpuState::CpuState(const StateShape& shape, PagePool* pool) : shape_(shape), pool_(pool) {
+  for (std::vector<Table>& layers : tables_) layers.resize(static_cast<size_t>(shape.layers));
+}
+
+CpuState::~CpuState() {
+  if (step_rows_ != 0) Undo();
+  ReleaseAll();
+}
+
+void CpuState::ReleaseAll() {
+  for (std::vector<Table>& layers : tables_) {
+    for (Table& table : layers) {
+      for (float* page : table) {
+        if (page != nullptr) pool_->Release(page);
+      }
+      table.clear();
+    }
+  }
+}
+
+int64_t CpuState::PageFloatsOf(StatePart part) const {
+  return PageFloats(heads(part), shape_.head_dim);
+}
+
+int64_t CpuState::bytes() const {
+  int64_t floats = 0;
+  for (StatePart part : kParts) {
+    for (const Table& table : tables_[Index(part)]) {
+      floats += PageFloatsOf(part) *
+                std::count_if(table.begin(), table.end(), [](float* p) { return p != nullptr; });
+    }
+  }
+  return floats * int64_t{sizeof(float)};
+}
+
+void CpuState::ShareAll(const CpuState& parent) {
+  tables_ = parent.tables_;
+  tokens_ = parent.tokens_;
+  first_raw_ = parent.first_raw_;
+  for (const std::vector<Table>& layers : tables_) {
+    for (const Table& table : layers) {
+      for (float* page : table) {
+        if (page != nullptr) PagePool::Share(page);
+      }
+    }
+  }
+}
+
+int64_t CpuState::SharedPartialPage(StatePart part, int64_t layer, int64_t after) const {
+  const int64_t count = CountOf(part);
+  if (after == count || count % kPageTokens == 0) return -1;
+  const int64_t index = count / kPageTokens;
+  const float* page = tables_[Index(part)][static_cast<size_t>(layer)][static_cast<size_t>(index)];
+  return PagePool::IsShared(page) ? index : -1;
+}
+
+int64_t CpuState::BytesToGrow(int64_t rows) const {
+  int64_t floats = 0;
+  for (StatePart part : kParts) {
+    const int64_t after =
+        part == StatePart::kCore ? shape_.policy.CoresAfter(tokens_ + rows) : tokens_ + rows;
+    for (int64_t layer = 0; layer < shape_.layers; ++layer) {
+      const int64_t copies = SharedPartialPage(part, layer, after) >= 0 ? 1 : 0;
+      floats += (PagesFor(after) - PagesFor(CountOf(part)) + copies) * PageFloatsOf(part);
+    }
+  }
+  return floats * int64_t{sizeof(float)};
+}
+
+bool CpuState::GrowPart(StatePart part, int64_t layer, int64_t after) {
+  Table& table = tables_[Index(part)][static_cast<size_t>(layer)];
+  const int64_t floats = PageFloatsOf(part);
+  const int64_t partial = SharedPartialPage(part, layer, after);
+  if (partial >= 0) {
+    float* copy = pool_->Take(floats);
+    if (copy == nullptr) return false;
+    float*& entry = table[static_cast<size_t>(partial)];
+    std::copy_n(entry, floats, copy);
+    replaced_.push_back({part, layer, partial, entry});
+    entry = copy;
+  }
+  for (int64_t more = PagesFor(after) - static_cast<int64_t>(table.size()); more > 0; --more) {
+    float* page = pool_->Take(floats);
+    if (page == nullptr) return false;
+    table.push_back(page);
+  }
+  return true;
+}
+
+bool CpuState::Grow(int64_t rows) {
+  step_rows_ = rows;
+  for (StatePart part : kParts) {
+    const int64_t after =
+        part == StatePart::kCore ? shape_.policy.CoresAfter(tokens_ + rows) : tokens_ + rows;
+    for (int64_t layer = 0; layer < shape_.layers; ++layer) {
+      if (!GrowPart(part, layer, after)) {
+        Undo();
+        return false;
+      }
+    }
+  }
+  return true;
+}
+
+// What the step wrote beyond the committed counts stays in pages of this state alone, where nobody
+// reads it; only pages have to be given back.
+void CpuState::Undo() {
+  for (StatePart part : kParts) {
+    const size_t keep = static_cast<size_t>(PagesFor(CountOf(part)));
+    for (Table& table : tables_[Index(part)]) {
+      while (table.size() > keep) {
+        pool_->Release(table.back());
+        table.pop_back();
+      }
+    }
+  }
+  for (const Replaced& r : replaced_) {
+    float*& entry =
+        tables_[Index(r.part)][static_cast<size_t>(r.layer)][static_cast<size_t>(r.index)];
+    pool_->Release(entry);
+    entry = r.page;
+  }
+  replaced_.clear();
+  step_rows_ = 0;
+}
+
+void CpuState::Abort() {
+  if (step_rows_ != 0) Undo();
+}
+
+void CpuState::Commit() {
+  for (const Replaced& r : replaced_) pool_->Release(r.page);
+  replaced_.clear();
+  tokens_ += step_rows_;
+  step_rows_ = 0;
+  const int64_t old_first_raw = first_raw_;
+  first_raw_ = std::max(first_raw_, shape_.policy.FirstRaw(tokens_));
+  for (Table& table : tables_[Index(StatePart::kRaw)]) {
+    for (int64_t p = old_first_raw / kPageTokens; p < first_raw_ / kPageTokens; ++p) {
+      float*& page = table[static_cast<size_t>(p)];
+      if (page != nullptr) pool_->Release(page);
+      page = nullptr;
+    }
+  }
+}
+
+bool CpuState::PrepareImport(int64_t tokens, int64_t first_raw) {
+  const int64_t cores = shape_.policy.CoresAfter(tokens);
+  for (StatePart part : kParts) {
+    const bool core = part == StatePart::kCore;
+    const int64_t first = core ? 0 : first_raw / kPageTokens;
+    const int64_t end = PagesFor(core ? cores : tokens);
+    for (Table& table : tables_[Index(part)]) {
+      table.assign(static_cast<size_t>(end), nullptr);
+      for (int64_t p = first; p < end; ++p) {
+        table[static_cast<size_t>(p)] = pool_->Take(PageFloatsOf(part));
+        if (table[static_cast<size_t>(p)] == nullptr) {
+          ReleaseAll();
+          return false;
+        }
+      }
+    }
+  }
+  tokens_ = tokens;
+  first_raw_ = first_raw;
+  missing_floats_ = shape_.layers * 2 * shape_.head_dim *
+                    (cores * shape_.core_heads() + (tokens - first_raw) * shape_.kv_heads);
+  return true;
+}
+
+bool CpuState::CountImported(int64_t floats) { return missing_floats_.fetch_sub(floats) >= floats; }
+
+}  // namespace longleaf::kernels

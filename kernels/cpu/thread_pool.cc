@@ -1,0 +1,68 @@
+// The pool: a job is announced by its number, workers that wake in time join it, the caller takes
+// part and then closes it. A worker that wakes late finds the job closed and costs nobody a wait.
+#include "kernels/cpu/thread_pool.h"
+
+namespace longleaf::kernels {
+
+ThreadPool::ThreadPool(int64_t threads) {
+  for (int64_t thread = 1; thread < threads; ++thread) {
+    workers_.emplace_back([this, thread] { Work(thread); });
+  }
+}
+
+ThreadPool::~ThreadPool() {
+  {
+    MutexLock lock(&mutex_);
+    stopping_ = true;
+  }
+  started_.NotifyAll();
+  for (std::thread& worker : workers_) worker.join();
+}
+
+void ThreadPool::ParallelFor(int64_t tasks,
+                             const std::function<void(int64_t task, int64_t thread)>& body) {
+  if (tasks <= 1 || workers_.empty()) {
+    for (int64_t task = 0; task < tasks; ++task) body(task, 0);
+    return;
+  }
+  {
+    MutexLock lock(&mutex_);
+    body_ = &body;
+    tasks_ = tasks;
+    next_.store(0, std::memory_order_relaxed);
+    ++generation_;
+  }
+  started_.NotifyAll();
+  for (int64_t task = next_.fetch_add(1); task < tasks; task = next_.fetch_add(1)) body(task, 0);
+  MutexLock lock(&mutex_);
+  body_ = nullptr;  // closed: nobody joins any more
+  while (active_ > 0) finished_.Wait(&mutex_);
+}
+
+void ThreadPool::Work(int64_t thread) {
+  int64_t seen = 0;
+  while (true) {
+    const std::function<void(int64_t, int64_t)>* body = nullptr;
+    int64_t tasks = 0;
+    {
+      MutexLock lock(&mutex_);
+      while (!stopping_ && (generation_ == seen || body_ == nullptr)) started_.Wait(&mutex_);
+      if (stopping_) return;
+      seen = generation_;
+      body = body_;
+      tasks = tasks_;
+      ++active_;
+    }
+    for (int64_t task = next_.fetch_add(1); task < tasks; task = next_.fetch_add(1)) {
+      (*body)(task, thread);
+    }
+    bool last = false;
+    {
+      MutexLock lock(&mutex_);
+      last = --active_ == 0;
+    }
+    if (last) finished_.NotifyOne();
+  }
+}
+
+}  // namespace longleaf::kernels
