@@ -1,0 +1,277 @@
+// Attention of one block of queries over key tiles, for every instruction set that Highway knows
+// here. The loops over elements are in cca_attention_tile-inl.h.
+#include "kernels/cpu/cca_attention_block.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <numbers>
+
+// Vectors are kept in arrays, which the scalable ones cannot be: Arm takes the NEON path.
+#define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/cca_attention_block.cc"
+#include "hwy/foreach_target.h"  // must come before highway.h
+#include "hwy/highway.h"
+#include "kernels/cpu/cca_attention_tile-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace longleaf::kernels {
+namespace HWY_NAMESPACE {
+
+// What a block needs while it runs; uninitialised parts are written before they are read.
+struct Scratch {
+  alignas(64) float query[kBlockFloats];                // [rows, d]
+  alignas(64) float weights[kBlockRows * kPageTokens];  // [rows, kPageTokens]
+  alignas(64) float sums[kBlockRows * kMaxLanes];       // [rows, kMaxLanes]
+  alignas(64) float reference[kBlockRows];              // [rows]
+  float* result;                                        // [rows, padded d]
+  int64_t padded;
+  int64_t lo[kBlockTokens];  // keys lo .. hi-1 of an edge tile are seen by each token
+  int64_t hi[kBlockTokens];
+
+  RunningRow Row(int64_t r) {
+    return {reference + r, sums + r * kMaxLanes, result + r * padded, padded};
+  }
+};
+
+inline void LoadQueries(const AttentionBlock& block, Scratch& scratch) {
+  const int64_t d = block.dims->head_dim;
+  const float scale = static_cast<float>(std::numbers::log2e / std::sqrt(static_cast<double>(d)));
+  float* to = scratch.query;
+  for (int64_t h = 0; h < block.heads; ++h) {
+    const float* from = block.item->query + block.row * block.query_stride + (block.head + h) * d;
+    for (int64_t t = 0; t < block.tokens; ++t, from += block.query_stride, to += d) {
+      for (int64_t i = 0; i < d; ++i) to[i] = from[i] * scale;
+    }
+  }
+}
+
+// One key tile for scratch rows base .. base + rows - 1 (whole heads). `edge`: not every row sees
+// every key; scratch.lo and hi tell. All rows meet the keys first and then the values, so that each
+// stays in the first-level cache.
+inline void AttendTile(Scratch& scratch, int64_t base, int64_t rows, int64_t tokens, int64_t d,
+                       const float* keys, const float* values, bool edge) {
+  const int64_t parts = (rows + kTileRows - 1) / kTileRows;
+  int64_t j0[kBlockRows];
+  int64_t j1[kBlockRows];
+  for (int64_t part = 0; part < parts; ++part) {
+    const int64_t begin = base + rows * part / parts;
+    const int64_t end = base + rows * (part + 1) / parts;
+    j0[part] = 0;
+    j1[part] = kPageTokens;
+    if (edge) {
+      j0[part] = kPageTokens;
+      j1[part] = 0;
+      for (int64_t r = begin; r < end; ++r) {
+        if (scratch.lo[r % tokens] >= scratch.hi[r % tokens]) continue;
+        j0[part] = std::min(j0[part], scratch.lo[r % tokens]);
+        j1[part] = std::max(j1[part], scratch.hi[r % tokens]);
+      }
+      if (j0[part] >= j1[part]) continue;
+    }
+    ScoreRowsOf(end - begin, scratch.query + begin * d, d, keys, j0[part], j1[part],
+                scratch.weights + begin * kPageTokens);
+    for (int64_t r = begin; r < end; ++r) {
+      float* s = scratch.weights + r * kPageTokens;
+      if (edge) {
+        SoftmaxRowMasked(s, j0[part], j1[part], scratch.lo[r % tokens], scratch.hi[r % tokens],
+                         scratch.Row(r));
+      } else {
+        SoftmaxRow(s, scratch.Row(r));
+      }
+    }
+  }
+  for (int64_t part = 0; part < parts; ++part) {
+    if (j0[part] >= j1[part]) continue;
+    const int64_t begin = base + rows * part / parts;
+    const int64_t end = base + rows * (part + 1) / parts;
+    ValueRowsOf(end - begin, scratch.weights + begin * kPageTokens, j0[part], j1[part], values, d,
+                scratch.result + begin * scratch.padded, scratch.padded);
+  }
+}
+
+// Fills lo and hi for a tile whose first key has index `first` and says whether any row misses a
+// key of it. `raw`: the tile holds raw tokens, else cores.
+inline bool FindEdges(const AttentionBlock& block, bool raw, int64_t first, Scratch& scratch) {
+  const AttentionPolicy& policy = *block.policy;
+  bool edge = false;
+  for (int64_t t = 0; t < block.tokens; ++t) {
+    const int64_t i = block.first_token() + t + 1;
+    const int64_t lo = raw ? policy.FirstRaw(i) : 0;
+    const int64_t hi = raw ? i : policy.CoresVisible(i);
+    scratch.lo[t] = std::clamp<int64_t>(lo - first, 0, kPageTokens);
+    scratch.hi[t] = std::clamp<int64_t>(hi - first, 0, kPageTokens);
+    edge |= scratch.lo[t] > 0 || scratch.hi[t] < kPageTokens;
+  }
+  return edge;
+}
+
+// Writes the rows of item->out. sums: one total per row.
+inline void WriteRows(const AttentionBlock& block, const float* result, const float* reference,
+                      const float* sums, float* stats) {
+  const hn::CappedTag<float, kMaxLanes> df;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(df));
+  const int64_t d = block.dims->head_dim;
+  const int64_t padded = PaddedHeadDim(d);
+  for (int64_t r = 0; r < block.rows(); ++r) {
+    const int64_t h = block.head + r / block.tokens;
+    const int64_t row = block.row + r % block.tokens;
+    const float inverse = 1.0f / sums[r];
+    const float* from = result + r * padded;
+    float* to = block.item->out + (row * block.dims->query_heads + h) * d;
+    const auto scale = hn::Set(df, inverse);
+    int64_t c = 0;
+    for (; c + lanes <= d; c += lanes) {
+      hn::StoreU(hn::Mul(hn::Load(df, from + c), scale), df, to + c);
+    }
+    for (; c < d; ++c) to[c] = from[c] * inverse;
+    if (stats != nullptr && row == block.item->rows - 1) {
+      stats[2 * h] = reference[r];
+      stats[2 * h + 1] = inverse;
+    }
+  }
+}
+
+void Attend(const AttentionBlock& block, float* partial, float* stats) {
+  const hn::CappedTag<float, kMaxLanes> df;
+  const AttentionDims& dims = *block.dims;
+  const int64_t d = dims.head_dim;
+  const int64_t rows = block.rows();
+  alignas(64) float result[kBlockFloats];
+  Scratch scratch;
+  scratch.padded = PaddedHeadDim(d);
+  scratch.result = partial == nullptr ? result : partial;
+  std::fill_n(scratch.result, rows * scratch.padded, 0.0f);
+  std::fill_n(scratch.sums, rows * kMaxLanes, 0.0f);
+  std::fill_n(scratch.reference, rows, -std::numeric_limits<float>::infinity());
+  LoadQueries(block, scratch);
+
+  const KeyTiles tiles = TilesSeen(*block.policy, block.first_token(), block.tokens);
+  const int64_t kv_head = block.head / (dims.query_heads / dims.kv_heads);
+  for (int64_t tile = block.tile_begin; tile < block.tile_end; ++tile) {
+    const bool raw = tile >= tiles.core;
+    const int64_t number = raw ? tiles.raw_first + tile - tiles.core : tile;
+    const float* page = (raw ? block.item->raw_pages : block.item->core_pages)[number];
+    const bool edge = FindEdges(block, raw, number * kPageTokens, scratch);
+    const int64_t page_heads = raw ? dims.kv_heads : dims.core_heads;
+    if (page_heads == dims.kv_heads) {
+      AttendTile(scratch, 0, rows, block.tokens, d, page + PageKeyOffset(kv_head, d),
+                 page + PageValueOffset(page_heads, kv_head, d), edge);
+    } else {
+      for (int64_t h = 0; h < block.heads; ++h) {
+        AttendTile(scratch, h * block.tokens, block.tokens, block.tokens, d,
+                   page + PageKeyOffset(block.head + h, d),
+                   page + PageValueOffset(page_heads, block.head + h, d), edge);
+      }
+    }
+  }
+
+  alignas(64) float totals[kBlockRows];
+  for (int64_t r = 0; r < rows; ++r) {
+    totals[r] = hn::GetLane(hn::SumOfLanes(df, hn::Load(df, scratch.sums + r * kMaxLanes)));
+  }
+  if (partial == nullptr) {
+    WriteRows(block, scratch.result, scratch.reference, totals, stats);
+  } else {
+    std::copy_n(scratch.reference, rows, partial + rows * scratch.padded);
+    std::copy_n(totals, rows, partial + rows * (scratch.padded + 1));
+  }
+}
+
+void Merge(const AttentionBlock& block, int64_t splits, float* partials, float* stats) {
+  const hn::CappedTag<float, kMaxLanes> df;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(df));
+  const int64_t rows = block.rows();
+  const int64_t padded = PaddedHeadDim(block.dims->head_dim);
+  const int64_t stride = block.PartialFloats();
+  float* references = partials + rows * padded;
+  float* totals = references + rows;
+  // Into the first one.
+  for (int64_t r = 0; r < rows; ++r) {
+    float top = references[r];
+    for (int64_t s = 1; s < splits; ++s) top = std::max(top, references[s * stride + r]);
+    float total = 0;
+    float* to = partials + r * padded;
+    for (int64_t s = 0; s < splits; ++s) {
+      const float factor = ScalarExp2(references[s * stride + r] - top);
+      total += factor * totals[s * stride + r];
+      const float* from = to + s * stride;
+      const auto scale = hn::Set(df, factor);
+      for (int64_t c = 0; c < padded; c += lanes) {
+        const auto term = hn::Mul(hn::Load(df, from + c), scale);
+        hn::Store(s == 0 ? term : hn::Add(hn::Load(df, to + c), term), df, to + c);
+      }
+    }
+    references[r] = top;
+    totals[r] = total;
+  }
+  WriteRows(block, partials, references, totals, stats);
+}
+
+void TileMass(const AttentionPolicy& policy, const AttentionDims& dims, int64_t query_stride,
+              const AttentionItem& item, int64_t tile, const float* stats) {
+  const hn::CappedTag<float, kMaxLanes> df;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(df));
+  const int64_t d = dims.head_dim;
+  const int64_t last = item.first_token + item.rows;  // 1-based index of the query
+  const KeyTiles tiles = TilesSeen(policy, last - 1, 1);
+  const bool raw = tile >= tiles.core;
+  const int64_t number = raw ? tiles.raw_first + tile - tiles.core : tile;
+  const float* page = (raw ? item.raw_pages : item.core_pages)[number];
+  const int64_t page_heads = raw ? dims.kv_heads : dims.core_heads;
+  const int64_t first = number * kPageTokens;
+  const int64_t seen_first = raw ? policy.FirstRaw(last) : 0;
+  const int64_t seen_end = raw ? last : policy.CoresVisible(last);
+  const int64_t j0 = std::clamp<int64_t>(seen_first - first, 0, kPageTokens);
+  const int64_t j1 = std::clamp<int64_t>(seen_end - first, 0, kPageTokens);
+
+  alignas(64) float query[kMaxHeadDim];
+  alignas(64) float scores[kPageTokens];
+  alignas(64) float mass[kPageTokens] = {};
+  AttentionBlock row{&policy, &dims, &item, query_stride, item.rows - 1, 1, 0, 1, 0, 0};
+  Scratch scratch;
+  for (int64_t h = 0; h < dims.query_heads; ++h) {
+    row.head = h;
+    LoadQueries(row, scratch);
+    std::copy_n(scratch.query, d, query);
+    const int64_t page_head = h / (dims.query_heads / page_heads);
+    ScoreRowsOf(1, query, d, page + PageKeyOffset(page_head, d), j0, j1, scores);
+    const auto reference = hn::Set(df, stats[2 * h]);
+    const auto inverse = hn::Set(df, stats[2 * h + 1]);
+    for (int64_t j = j0 / lanes * lanes; j < j1; j += lanes) {
+      const auto weight = Exp2(hn::Sub(hn::Load(df, scores + j), reference));
+      hn::Store(hn::MulAdd(weight, inverse, hn::Load(df, mass + j)), df, mass + j);
+    }
+  }
+  float* out = item.attention_mass + (raw ? policy.CoresVisible(last) - seen_first : 0) + first;
+  for (int64_t j = j0; j < j1; ++j) out[j] += mass[j];
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace longleaf::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace longleaf::kernels {
+
+HWY_EXPORT(Attend);
+HWY_EXPORT(Merge);
+HWY_EXPORT(TileMass);
+
+void AttendBlock(const AttentionBlock& block, float* partial, float* stats) {
+  HWY_DYNAMIC_DISPATCH(Attend)(block, partial, stats);
+}
+
+void MergeBlock(const AttentionBlock& block, int64_t splits, float* partials, float* stats) {
+  HWY_DYNAMIC_DISPATCH(Merge)(block, splits, partials, stats);
+}
+
+void AddTileMass(const AttentionPolicy& policy, const AttentionDims& dims, int64_t query_stride,
+                 const AttentionItem& item, int64_t tile, const float* stats) {
+  HWY_DYNAMIC_DISPATCH(TileMass)(policy, dims, query_stride, item, tile, stats);
+}
+
+}  // namespace longleaf::kernels
+#endif  // HWY_ONCE
