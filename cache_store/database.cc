@@ -5,6 +5,7 @@
 
 #include "cache_store/coding.h"
 #include "cache_store/message.h"
+#include "cache_store/retryable_file_system.h"
 
 namespace longleaf::store::internal {
 
@@ -37,7 +38,7 @@ absl::Status FromRocks(const rocksdb::Status& status) {
   const std::string text = status.ToString();
   if (status.IsNotFound()) return absl::NotFoundError(text);
   if (status.IsCorruption()) return absl::DataLossError(text);
-  if (status.IsNoSpace() || status.subcode() == rocksdb::Status::kSpaceLimit) {
+  if (status.IsNoSpace() || MeansNoSpace(text)) {
     return absl::ResourceExhaustedError(Message("the disk is full: ", text));
   }
   if (status.IsInvalidArgument() || status.IsNotSupported()) return absl::InternalError(text);
@@ -57,14 +58,11 @@ void Batch::DeleteRange(Family family, std::string_view begin, std::string_view 
 }
 
 absl::Status Database::Write(Batch& batch, Durability durability) {
-  if (absl::Status status = ResumeIfStopped(); !status.ok()) return status;
   rocksdb::WriteOptions options;
   options.sync = durability == Durability::kSynced;
   // What need not be kept need not wait for a stalled disk either.
   options.no_slowdown = durability == Durability::kLazy;
-  const rocksdb::Status status = db_->Write(options, &batch.batch_);
-  if (status.IsIOError()) stopped_->store(true);
-  return FromRocks(status);
+  return FromRocks(db_->Write(options, &batch.batch_));
 }
 
 absl::StatusOr<std::optional<std::string>> Database::Get(Family which, std::string_view key) {
@@ -103,18 +101,6 @@ absl::Status Database::CheckFreeSpace(int64_t bytes, int64_t* missing) {
                                               " free of which ", min_free_bytes_, " are kept"));
 }
 
-absl::Status Database::ResumeIfStopped() {
-  if (!stopped_->load()) return absl::OkStatus();
-  MutexLock lock(&resume_mutex_);
-  if (!stopped_->load()) return absl::OkStatus();
-  if (absl::Status status = CheckFreeSpace(0); !status.ok()) return status;
-  // Cleared first: an error during the recovery sets it again.
-  stopped_->store(false);
-  const rocksdb::Status status = db_->Resume();
-  if (!status.ok()) stopped_->store(true);
-  return FromRocks(status);
-}
-
 void Database::AddStats(StoreStats& stats) {
   const auto property = [this](Family which, const std::string& name) {
     uint64_t value = 0;
@@ -124,6 +110,9 @@ void Database::AddStats(StoreStats& stats) {
   stats.write_stopped = property(Family::kMeta, rocksdb::DB::Properties::kIsWriteStopped) != 0;
   stats.delayed_write_rate =
       property(Family::kMeta, rocksdb::DB::Properties::kActualDelayedWriteRate);
+  stats.writes_failing = failing_->load();
+  stats.damaged_log = damaged_log_;
+  stats.damaged_files_removed = damaged_files_removed_;
   stats.background_errors = 0;
   stats.pending_compaction_bytes = 0;
   for (size_t i = 0; i < kFamilyCount; ++i) {

@@ -5,7 +5,7 @@
 
 #include <rocksdb/db.h>
 #include <rocksdb/env.h>
-#include <rocksdb/listener.h>
+#include <rocksdb/file_system.h>
 #include <rocksdb/write_batch.h>
 
 #include <array>
@@ -18,7 +18,6 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "cache_store/mutex.h"
 #include "cache_store/store.h"
 
 namespace longleaf::store::internal {
@@ -74,8 +73,8 @@ class Database {
  public:
   // Opens or creates, and checks the schema version. A database that is damaged only in its
   // segments, which are a cache, is opened without the damaged ones.
-  static absl::StatusOr<std::unique_ptr<Database>> Open(const StoreOptions& options,
-                                                        rocksdb::Env* env);
+  static absl::StatusOr<std::unique_ptr<Database>> Open(
+      const StoreOptions& options, std::shared_ptr<rocksdb::FileSystem> file_system);
   ~Database();
 
   absl::Status Write(Batch& batch, Durability durability);
@@ -89,26 +88,26 @@ class Database {
   // there is room, in *missing where it is not null.
   absl::Status CheckFreeSpace(int64_t bytes, int64_t* missing = nullptr);
 
-  // After a failed write RocksDB refuses all others; this lets it go on when there is room again.
-  absl::Status ResumeIfStopped();
-
   // Fills what RocksDB says of itself.
   void AddStats(StoreStats& stats);
 
   rocksdb::DB* db() { return db_.get(); }
-  rocksdb::Env* env() { return env_; }
+  rocksdb::Env* env() { return env_.get(); }
   rocksdb::ColumnFamilyHandle* family(Family family) {
     return families_[static_cast<size_t>(family)];
   }
   const std::string& incoming_dir() const { return incoming_dir_; }  // unfinished segment files
   const rocksdb::Options& segment_options() const { return segment_options_; }
-  int64_t damaged_files_removed() const { return damaged_files_removed_; }
 
  private:
-  struct StopListener;
-  enum class Checks { kAll, kSome };
+  struct FailureListener;
+  enum class Checks {
+    kAll,
+    kDamagedLog,  // what comes after the first damage in the log is given up
+    kSome,        // that, and files that are not what RocksDB's manifest says are left alone
+  };
 
-  Database(const StoreOptions& options, rocksdb::Env* env);
+  Database(const StoreOptions& options, std::shared_ptr<rocksdb::FileSystem> file_system);
   absl::Status CheckFamilies();
   rocksdb::Status OpenOnce(Checks checks);
   absl::Status OpenWithRepair();
@@ -120,14 +119,14 @@ class Database {
   const std::string path_;
   const std::string incoming_dir_;
   const int64_t min_free_bytes_;
-  rocksdb::Env* const env_;
+  const std::unique_ptr<rocksdb::Env> env_;
   rocksdb::Options base_options_;
   rocksdb::Options segment_options_;
-  std::shared_ptr<std::atomic<bool>> stopped_;
-  Mutex resume_mutex_;
+  const std::shared_ptr<std::atomic<bool>> failing_;
   std::unique_ptr<rocksdb::DB> db_;
   std::array<rocksdb::ColumnFamilyHandle*, kFamilyCount> families_ = {};
   int64_t damaged_files_removed_ = 0;
+  bool damaged_log_ = false;
 };
 
 }  // namespace longleaf::store::internal

@@ -1,6 +1,7 @@
 // Opening the database: options, schema version, and repair of what is only a cache.
 #include <rocksdb/cache.h>
 #include <rocksdb/convenience.h>
+#include <rocksdb/listener.h>
 #include <rocksdb/metadata.h>
 #include <rocksdb/sst_file_reader.h>
 #include <rocksdb/table.h>
@@ -13,6 +14,7 @@
 #include "cache_store/coding.h"
 #include "cache_store/database.h"
 #include "cache_store/message.h"
+#include "cache_store/retryable_file_system.h"
 
 namespace longleaf::store::internal {
 namespace {
@@ -33,9 +35,7 @@ rocksdb::Options BaseOptions(rocksdb::Env* env) {
   options.max_total_wal_size = uint64_t{128} << 20;
   // With -1 a single unreadable file would keep the whole server from starting.
   options.max_open_files = 512;
-  // A torn end of the log is what a crash leaves; damage anywhere else would lose acknowledged
-  // writes without a word in the default mode.
-  options.wal_recovery_mode = rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
+  options.bgerror_resume_retry_interval = 250'000;  // microseconds
   options.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
   options.max_log_file_size = size_t{4} << 20;
   options.keep_log_file_num = 4;
@@ -94,23 +94,27 @@ absl::Status OpenError(const std::string& path, const rocksdb::Status& status) {
 
 }  // namespace
 
-struct Database::StopListener : rocksdb::EventListener {
-  explicit StopListener(std::shared_ptr<std::atomic<bool>> flag) : stopped(std::move(flag)) {}
+// Whether writing fails at the moment, for the statistics.
+struct Database::FailureListener : rocksdb::EventListener {
+  explicit FailureListener(std::shared_ptr<std::atomic<bool>> flag) : failing(std::move(flag)) {}
   void OnBackgroundError(rocksdb::BackgroundErrorReason, rocksdb::Status*) override {
-    stopped->store(true);
+    failing->store(true);
   }
-  const std::shared_ptr<std::atomic<bool>> stopped;
+  void OnErrorRecoveryEnd(const rocksdb::BackgroundErrorRecoveryInfo& info) override {
+    if (info.new_bg_error.ok()) failing->store(false);
+  }
+  const std::shared_ptr<std::atomic<bool>> failing;
 };
 
-Database::Database(const StoreOptions& options, rocksdb::Env* env)
+Database::Database(const StoreOptions& options, std::shared_ptr<rocksdb::FileSystem> file_system)
     : path_(options.path),
       incoming_dir_(options.path + "/incoming"),
       min_free_bytes_(options.min_free_bytes),
-      env_(env == nullptr ? rocksdb::Env::Default() : env),
-      base_options_(BaseOptions(env_)),
+      env_(rocksdb::NewCompositeEnv(MakeRetryable(std::move(file_system)))),
+      base_options_(BaseOptions(env_.get())),
       segment_options_(SegmentOptions(base_options_)),
-      stopped_(std::make_shared<std::atomic<bool>>(false)) {
-  base_options_.listeners.push_back(std::make_shared<StopListener>(stopped_));
+      failing_(std::make_shared<std::atomic<bool>>(false)) {
+  base_options_.listeners.push_back(std::make_shared<FailureListener>(failing_));
 }
 
 Database::~Database() { Close(); }
@@ -123,9 +127,10 @@ void Database::Close() {
   db_.reset();
 }
 
-absl::StatusOr<std::unique_ptr<Database>> Database::Open(const StoreOptions& options,
-                                                         rocksdb::Env* env) {
-  auto database = std::unique_ptr<Database>(new Database(options, env));
+absl::StatusOr<std::unique_ptr<Database>> Database::Open(
+    const StoreOptions& options, std::shared_ptr<rocksdb::FileSystem> file_system) {
+  if (file_system == nullptr) file_system = rocksdb::FileSystem::Default();
+  auto database = std::unique_ptr<Database>(new Database(options, std::move(file_system)));
   LONGLEAF_STORE_RETURN_IF_ERROR(database->CheckFamilies());
   LONGLEAF_STORE_RETURN_IF_ERROR(database->OpenWithRepair());
   LONGLEAF_STORE_RETURN_IF_ERROR(database->CheckSchema());
@@ -157,7 +162,12 @@ absl::Status Database::CheckFamilies() {
 
 rocksdb::Status Database::OpenOnce(Checks checks) {
   rocksdb::DBOptions db_options(base_options_);
-  db_options.paranoid_checks = checks == Checks::kAll;
+  db_options.paranoid_checks = checks != Checks::kSome;
+  // A torn end of the log is what a crash leaves. Damage before the end loses acknowledged writes,
+  // and must not do so without a word.
+  db_options.wal_recovery_mode = checks == Checks::kAll
+                                     ? rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords
+                                     : rocksdb::WALRecoveryMode::kPointInTimeRecovery;
   std::vector<rocksdb::ColumnFamilyDescriptor> descriptors;
   for (size_t i = 0; i < kFamilyCount; ++i) {
     const Family family = static_cast<Family>(i);
@@ -177,6 +187,10 @@ absl::Status Database::OpenWithRepair() {
   rocksdb::Status status = env_->CreateDirIfMissing(path_);
   if (!status.ok()) return Prefixed(Message("creating ", path_), FromRocks(status));
   status = OpenOnce(Checks::kAll);
+  if (status.IsCorruption() && OpenOnce(Checks::kDamagedLog).ok()) {
+    damaged_log_ = true;
+    return absl::OkStatus();
+  }
   if (status.IsCorruption() && OpenOnce(Checks::kSome).ok()) {
     LONGLEAF_STORE_RETURN_IF_ERROR(RemoveDamagedSegments());
     Close();

@@ -47,11 +47,10 @@ class SegmentLedger {
     if (!closed_) changed_.WaitFor(&mutex_, time);
   }
 
-  // The store closes: its segments are let go of, but stay on the disk.
+  // The store closes: what is let go of from now on stays on the disk.
   void Close() {
     MutexLock lock(&mutex_);
     closed_ = true;
-    doomed_.clear();
     changed_.NotifyAll();
   }
 

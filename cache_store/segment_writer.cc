@@ -114,7 +114,6 @@ class SegmentFileWriter : public SegmentWriter {
 
   absl::Status Ingest() {
     if (!opened_) return absl::OkStatus();  // an empty segment has no file
-    LONGLEAF_STORE_RETURN_IF_ERROR(table_.database_.ResumeIfStopped());
     rocksdb::ExternalSstFileInfo file_info;
     LONGLEAF_STORE_RETURN_IF_ERROR(FromRocks(file_.Finish(&file_info)));  // syncs
     rocksdb::IngestExternalFileOptions options;

@@ -37,6 +37,7 @@ SegmentTable::~SegmentTable() { Stop(); }
 void SegmentTable::Stop() {
   ledger_->Close();
   if (reclaimer_.joinable()) reclaimer_.join();
+  (void)Reclaim();  // what is left now is an orphan for the next start
 }
 
 absl::Status SegmentTable::Load() { return ids_.Load(); }

@@ -13,7 +13,7 @@
 #include "cache_store/documents.h"
 #include "cache_store/limits.h"
 #include "cache_store/message.h"
-#include "cache_store/open_with_env.h"
+#include "cache_store/open_with_file_system.h"
 #include "cache_store/segments.h"
 #include "cache_store/snapshots.h"
 
@@ -74,10 +74,11 @@ struct Store::Rep {
   internal::DocumentTable documents;
 };
 
-absl::StatusOr<std::unique_ptr<Store>> OpenWithEnv(const StoreOptions& options, rocksdb::Env* env) {
+absl::StatusOr<std::unique_ptr<Store>> OpenWithFileSystem(
+    const StoreOptions& options, std::shared_ptr<rocksdb::FileSystem> file_system) {
   LONGLEAF_STORE_RETURN_IF_ERROR(CheckOptions(options));
   absl::StatusOr<std::unique_ptr<internal::Database>> database =
-      internal::Database::Open(options, env);
+      internal::Database::Open(options, std::move(file_system));
   if (!database.ok()) return database.status();
   auto rep = std::make_unique<Store::Rep>(options, *std::move(database));
   LONGLEAF_STORE_RETURN_IF_ERROR(rep->segments.Load());
@@ -88,7 +89,7 @@ absl::StatusOr<std::unique_ptr<Store>> OpenWithEnv(const StoreOptions& options, 
 }
 
 absl::StatusOr<std::unique_ptr<Store>> Store::Open(const StoreOptions& options) {
-  return OpenWithEnv(options, nullptr);
+  return OpenWithFileSystem(options, nullptr);
 }
 
 Store::Store(std::unique_ptr<Rep> rep) : rep_(std::move(rep)) {}

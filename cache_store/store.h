@@ -14,10 +14,10 @@
 //   NOT_FOUND            no such document or snapshot
 //   ALREADY_EXISTS       the document id is taken
 //   OUT_OF_RANGE         an append or a read beside the committed bytes or tokens
-//   FAILED_PRECONDITION  the document's state does not allow it; a format version of another
-//   program RESOURCE_EXHAUSTED   disk cap reached, or the disk is full UNAVAILABLE          the
-//   disk fails; the next call tries again DATA_LOSS            stored bytes are damaged; the
-//   message names what and where
+//   FAILED_PRECONDITION  the document's state does not allow it; another program's format version
+//   RESOURCE_EXHAUSTED   disk cap reached, or the disk is full
+//   UNAVAILABLE          the disk fails; works again by itself when the disk does
+//   DATA_LOSS            stored bytes are damaged; the message names what and where
 //
 // All methods are thread-safe and may block on the disk.
 #ifndef LONGLEAF_CACHE_STORE_STORE_H_
@@ -41,7 +41,7 @@
 #include "cache_store/snapshot.h"
 
 namespace rocksdb {
-class Env;
+class FileSystem;
 }
 
 namespace longleaf::store {
@@ -118,8 +118,13 @@ struct StoreStats {
   std::map<DropReason, int64_t> drops;  // since Open; kCapacity are the evictions
   int64_t refused_writes = 0;           // for cap or full disk, since Open
   int64_t orphan_segments_removed = 0;  // by Open
+  int64_t damaged_files_removed = 0;    // by Open: segment files that were not as written
+  // Open found the write-ahead log damaged before its end: what was acknowledged shortly before the
+  // last stop may be missing. To be said loudly.
+  bool damaged_log = false;
   // RocksDB.
-  bool write_stopped = false;
+  bool writes_failing = false;     // the disk failed or was full; retried until it works again
+  bool write_stopped = false;      // stalled: too much to flush or compact
   int64_t delayed_write_rate = 0;  // bytes/s; 0: not delayed
   int64_t pending_compaction_bytes = 0;
   int64_t background_errors = 0;
@@ -292,8 +297,8 @@ class Store {
   void WaitForReclaim();
 
  private:
-  friend absl::StatusOr<std::unique_ptr<Store>> OpenWithEnv(const StoreOptions& options,
-                                                            rocksdb::Env* env);
+  friend absl::StatusOr<std::unique_ptr<Store>> OpenWithFileSystem(
+      const StoreOptions& options, std::shared_ptr<rocksdb::FileSystem> file_system);
   struct Rep;
   explicit Store(std::unique_ptr<Rep> rep);
   std::unique_ptr<Rep> rep_;

@@ -297,5 +297,48 @@ TEST_F(DamageTest, NoByteOfASegmentFileIsTrusted) {
   std::filesystem::remove_all(whole);
 }
 
+// Damage in the middle of the log costs what came after it, and is said.
+TEST_F(DamageTest, ADamagedLogIsSaid) {
+  Create("first");
+  Create("second");
+  Create("third");
+  EXPECT_FALSE(store_->Stats().damaged_log);
+  store_.reset();
+  int logs = 0;
+  for (const auto& file : std::filesystem::directory_iterator(options_.path)) {
+    if (file.path().extension() != ".log") continue;
+    std::string bytes = ReadFile(file.path());
+    const size_t at = bytes.find("second");
+    if (at == std::string::npos) continue;
+    WriteFile(file.path(), Flip(bytes, at));
+    ++logs;
+  }
+  ASSERT_EQ(logs, 1);
+  Reopen();
+  EXPECT_TRUE(store_->Stats().damaged_log);
+  EXPECT_TRUE(store_->GetDocument("t", "first").ok());
+  EXPECT_CODE(store_->GetDocument("t", "second"), kNotFound);
+  Create("second");
+  Reopen();
+  EXPECT_FALSE(store_->Stats().damaged_log);
+  EXPECT_TRUE(store_->GetDocument("t", "second").ok());
+}
+
+// A log that ends in the middle of a record is what a crash leaves: no damage.
+TEST_F(DamageTest, ATornEndOfTheLogIsNoDamage) {
+  Create("first");
+  Create("second");
+  store_.reset();
+  for (const auto& file : std::filesystem::directory_iterator(options_.path)) {
+    if (file.path().extension() != ".log") continue;
+    const std::string bytes = ReadFile(file.path());
+    if (bytes.find("second") == std::string::npos) continue;
+    WriteFile(file.path(), bytes.substr(0, bytes.size() - 20));
+  }
+  Reopen();
+  EXPECT_FALSE(store_->Stats().damaged_log);
+  EXPECT_TRUE(store_->GetDocument("t", "first").ok());
+}
+
 }  // namespace
 }  // namespace longleaf::store

@@ -6,9 +6,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <rocksdb/db.h>
-#include <rocksdb/env.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -19,7 +19,7 @@
 #include <utility>
 #include <vector>
 
-#include "cache_store/open_with_env.h"
+#include "cache_store/open_with_file_system.h"
 #include "cache_store/store.h"
 
 namespace longleaf::store {
@@ -90,8 +90,10 @@ class StoreTest : public ::testing::Test {
  protected:
   StoreTest() {
     const auto* test = ::testing::UnitTest::GetInstance()->current_test_info();
-    options_.path = ::testing::TempDir() + "longleaf_store_" + test->test_suite_name() + "_" +
-                    test->name() + "_" + std::to_string(getpid());
+    std::string name = std::string(test->test_suite_name()) + "_" + test->name();
+    std::replace(name.begin(), name.end(), '/', '_');  // parameterised tests have some
+    options_.path =
+        ::testing::TempDir() + "longleaf_store_" + name + "_" + std::to_string(getpid());
     std::filesystem::remove_all(options_.path);
     options_.min_free_bytes = 0;
     options_.value_bytes = 4096;
@@ -107,7 +109,7 @@ class StoreTest : public ::testing::Test {
 
   void Reopen() {
     store_.reset();
-    absl::StatusOr<std::unique_ptr<Store>> opened = OpenWithEnv(options_, env_);
+    absl::StatusOr<std::unique_ptr<Store>> opened = OpenWithFileSystem(options_, file_system_);
     ASSERT_TRUE(opened.ok()) << opened.status();
     store_ = *std::move(opened);
   }
@@ -218,7 +220,7 @@ class StoreTest : public ::testing::Test {
   }
 
   StoreOptions options_;
-  rocksdb::Env* env_ = nullptr;
+  std::shared_ptr<rocksdb::FileSystem> file_system_;
   int64_t now_us_ = 1'000'000;
   std::unique_ptr<Store> store_;
 };
