@@ -89,6 +89,8 @@ struct StateShape {
   AttentionPolicy policy;
 
   int64_t core_heads() const { return policy.CoreHeadCount(query_heads, kv_heads); }
+
+  friend bool operator==(const StateShape&, const StateShape&) = default;
 };
 
 // Keys and values that let a model go on after a prefix: per layer the core tokens, and the raw

@@ -1,0 +1,180 @@
+#include "model/transformer.h"
+
+#include <utility>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/str_cat.h"
+#include "model/rotary.h"
+
+namespace longleaf::model {
+
+using absl::Status;
+using absl::StatusOr;
+using kernels::Tensor;
+
+StatusOr<std::unique_ptr<Transformer>> Transformer::Load(const std::string& directory,
+                                                         kernels::Backend* backend,
+                                                         const TransformerOptions& options) {
+  if (options.max_step_tokens < 1 || options.max_step_outputs < 1) {
+    return absl::InvalidArgumentError("max_step_tokens and max_step_outputs must be at least 1");
+  }
+  StatusOr<Config> config = Config::Load(directory);
+  if (!config.ok()) return config.status();
+  const kernels::AttentionPolicy policy = options.attention.value_or(config->policy);
+  if (Status status = policy.Validate(); !status.ok()) return status;
+  StatusOr<Weights> weights = LoadWeights(directory, *config, *backend);
+  if (!weights.ok()) return weights.status();
+
+  std::unique_ptr<Transformer> transformer(
+      new Transformer(*std::move(config), options, policy, backend));
+  transformer->rotary_ = MakeRotary(transformer->config_, options.first_position);
+  transformer->weights_ = *std::move(weights);
+  if (Status status = transformer->AllocateActivations(); !status.ok()) return status;
+  return transformer;
+}
+
+Status Transformer::AllocateActivations() {
+  const Config& c = config_;
+  const int64_t rows = options_.max_step_tokens;
+  const int64_t outputs = std::min(options_.max_step_outputs, rows);
+  const struct {
+    std::unique_ptr<kernels::Buffer>* buffer;
+    int64_t rows;
+    int64_t cols;
+  } wanted[] = {
+      {&activations_.residual, rows, c.hidden},
+      {&activations_.gathered, outputs, c.hidden},
+      {&activations_.normed, rows, c.hidden},
+      {&activations_.qkv, rows, (c.query_heads + 2 * c.kv_heads) * c.head_dim},
+      {&activations_.attended, rows, c.query_heads * c.head_dim},
+      {&activations_.delta, rows, c.hidden},
+      {&activations_.gated, rows, c.intermediate},
+      {&activations_.logits, outputs, c.vocab},
+  };
+  for (const auto& [buffer, buffer_rows, cols] : wanted) {
+    StatusOr<std::unique_ptr<kernels::Buffer>> allocated = backend_->Allocate(buffer_rows, cols);
+    if (!allocated.ok()) return allocated.status();
+    *buffer = *std::move(allocated);
+  }
+  return absl::OkStatus();
+}
+
+StatusOr<std::unique_ptr<kernels::State>> Transformer::NewState() { return NewState(policy_); }
+
+StatusOr<std::unique_ptr<kernels::State>> Transformer::NewState(
+    const kernels::AttentionPolicy& policy) {
+  return backend_->NewState(config_.StateShape(policy));
+}
+
+StatusOr<Transformer::Step> Transformer::Check(absl::Span<const ForwardItem> items) const {
+  const auto wrong = [](const auto&... what) {
+    return absl::InvalidArgumentError(absl::StrCat("step: ", what...));
+  };
+  Step step;
+  if (items.empty()) return wrong("nothing to do");
+  for (const ForwardItem& item : items) {
+    const int64_t rows = static_cast<int64_t>(item.tokens.size());
+    if (item.state == nullptr || rows == 0) return wrong("an item without state or tokens");
+    if (rows > options_.max_step_tokens - step.rows()) {
+      return wrong("more than max_step_tokens = ", options_.max_step_tokens, " tokens");
+    }
+    if (item.outputs < 0 || item.outputs > rows) {
+      return wrong(item.outputs, " outputs of an item of ", rows, " tokens");
+    }
+    if (item.outputs > options_.max_step_outputs - step.outputs()) {
+      return wrong("more than max_step_outputs = ", options_.max_step_outputs, " outputs");
+    }
+    if (item.attention_mass != nullptr && item.outputs == 0) {
+      return wrong("attention_mass asked of an item without outputs");
+    }
+    if (item.state->shape() != config_.StateShape(item.state->shape().policy)) {
+      return wrong("a state of another model");
+    }
+    for (const int32_t token : item.tokens) {
+      if (token < 0 || token >= config_.vocab) {
+        return wrong("token id ", token, " outside the vocabulary of ", config_.vocab);
+      }
+    }
+    step.tokens.insert(step.tokens.end(), item.tokens.begin(), item.tokens.end());
+    for (int64_t row = step.rows() - item.outputs; row < step.rows(); ++row) {
+      step.wanted.push_back(row);
+    }
+    step.batch.push_back({item.state, rows, item.outputs, item.attention_mass});
+  }
+  return step;
+}
+
+StatusOr<Tensor> Transformer::Forward(absl::Span<const ForwardItem> items,
+                                      const std::function<bool()>& cancelled) {
+  StatusOr<Step> step = Check(items);
+  if (!step.ok()) return step.status();
+  if (Status status = backend_->BeginStep(step->batch); !status.ok()) return status;
+  absl::Cleanup abort = [this, &step] { backend_->AbortStep(step->batch); };
+  weight_passes_.fetch_add(1, std::memory_order_relaxed);
+  if (Status status = Run(*step, cancelled); !status.ok()) return status;
+  std::move(abort).Cancel();
+  backend_->CommitStep(step->batch);
+  return activations_.logits->tensor().Rows(step->outputs());
+}
+
+Status Transformer::Run(const Step& step, const std::function<bool()>& cancelled) {
+  const Tensor residual = activations_.residual->tensor().Rows(step.rows());
+  Status status = backend_->Embed(weights_.embedding, step.tokens, residual);
+  if (!status.ok()) return status;
+  status = backend_->AddNorm(residual, Tensor{}, weights_.layers.front().attention_norm->tensor(),
+                             static_cast<float>(config_.norm_epsilon),
+                             activations_.normed->tensor().Rows(step.rows()));
+  for (int64_t layer = 0; layer < config_.layers && status.ok(); ++layer) {
+    if (cancelled && cancelled()) return absl::CancelledError("step cancelled");
+    status = RunLayer(layer, step);
+  }
+  if (status.ok() && step.outputs() > 0) {
+    status = backend_->Linear(*weights_.logits, activations_.normed->tensor().Rows(step.outputs()),
+                              activations_.logits->tensor().Rows(step.outputs()));
+  }
+  return status;
+}
+
+// Expects the residual and, in `normed`, its norm for this layer's attention; leaves the norm for
+// what comes after the layer. In the last layer only the wanted rows go on after the keys and
+// values are in the state: nothing reads the others any more.
+Status Transformer::RunLayer(int64_t layer, const Step& step) {
+  const LayerWeights& weights = weights_.layers[static_cast<size_t>(layer)];
+  const float epsilon = static_cast<float>(config_.norm_epsilon);
+  const bool last = layer + 1 == config_.layers;
+  const bool gather = last && step.outputs() < step.rows();
+  const int64_t rows = last ? step.outputs() : step.rows();
+
+  const Tensor qkv = activations_.qkv->tensor().Rows(step.rows());
+  Status status =
+      backend_->Linear(*weights.qkv, activations_.normed->tensor().Rows(step.rows()), qkv);
+  if (status.ok()) status = backend_->RotaryAppendPool(layer, step.batch, rotary_, qkv);
+  if (!status.ok() || rows == 0) return status;
+
+  const Tensor attended = activations_.attended->tensor().Rows(rows);
+  status = backend_->Attention(layer, step.batch,
+                               last ? kernels::Rows::kOutputs : kernels::Rows::kAll, qkv, attended);
+  Tensor residual = activations_.residual->tensor().Rows(step.rows());
+  if (status.ok() && gather) {
+    const Tensor wanted = activations_.gathered->tensor().Rows(rows);
+    status = backend_->GatherRows(residual, step.wanted, wanted);
+    residual = wanted;
+  }
+  const Tensor normed = activations_.normed->tensor().Rows(rows);
+  const Tensor delta = activations_.delta->tensor().Rows(rows);
+  const Tensor gated = activations_.gated->tensor().Rows(rows);
+  const kernels::Buffer& next_norm =
+      last ? *weights_.final_norm : *weights_.layers[static_cast<size_t>(layer) + 1].attention_norm;
+  if (status.ok()) status = backend_->Linear(*weights.output, attended, delta);
+  if (status.ok()) {
+    status = backend_->AddNorm(residual, delta, weights.ffn_norm->tensor(), epsilon, normed);
+  }
+  if (status.ok()) status = backend_->Linear(*weights.gate_up, normed, gated);
+  if (status.ok()) status = backend_->Linear(*weights.down, gated, delta);
+  if (status.ok()) {
+    status = backend_->AddNorm(residual, delta, next_norm.tensor(), epsilon, normed);
+  }
+  return status;
+}
+
+}  // namespace longleaf::model
