@@ -22,8 +22,9 @@ KeyTiles TilesSeen(const AttentionPolicy& policy, int64_t first, int64_t tokens)
 
 namespace {
 
-// Key tiles that one task streams when a single block of queries is split over its keys.
-constexpr int64_t kSplitTiles = 16;
+// Key tiles that one task takes when the only block of an item is split over its keys: few rows
+// make light tiles but cheap merges.
+constexpr int64_t SplitTiles(int64_t rows) { return rows <= 16 ? 16 : 64; }
 
 struct Task {
   AttentionBlock block;
@@ -56,13 +57,14 @@ class Plan {
 
  private:
   void AddItem(const AttentionItem& item, int64_t index) {
-    if (item.rows <= kBlockTokens) {
+    const int64_t most = RowsThatFit(dims_->head_dim);
+    if (item.rows <= most) {
       if (item.rows > 0) AddRows(item, index, 0, item.rows, may_split_);
       return;
     }
     // Blocks end on page boundaries: the fewest edge tiles.
     for (int64_t row = 0; row < item.rows;) {
-      const int64_t end = (item.first_token + row) / kBlockTokens * kBlockTokens + kBlockTokens;
+      const int64_t end = (item.first_token + row) / most * most + most;
       const int64_t tokens = std::min(end - item.first_token, item.rows) - row;
       AddRows(item, index, row, tokens, false);
       row += tokens;
@@ -74,7 +76,8 @@ class Plan {
     const int64_t at_once = std::clamp<int64_t>(RowsThatFit(dims_->head_dim) / tokens, 1, share);
     const int64_t tiles = TilesSeen(*policy_, item.first_token + row, tokens).count();
     // Depends on lengths alone, never on the number of threads.
-    const int64_t splits = split ? (tiles + kSplitTiles - 1) / kSplitTiles : 1;
+    const int64_t most = SplitTiles(at_once * tokens);
+    const int64_t splits = split ? (tiles + most - 1) / most : 1;
     for (int64_t kv_head = 0; kv_head < dims_->kv_heads; ++kv_head) {
       for (int64_t h = 0; h < share; h += at_once) {
         Task task;

@@ -28,8 +28,8 @@ struct Scratch {
   alignas(64) float reference[kBlockRows];              // [rows]
   float* result;                                        // [rows, padded d]
   int64_t padded;
-  int64_t lo[kBlockTokens];  // keys lo .. hi-1 of an edge tile are seen by each token
-  int64_t hi[kBlockTokens];
+  int64_t lo[kBlockRows];  // keys lo .. hi-1 of an edge tile are seen by each token
+  int64_t hi[kBlockRows];
 
   RunningRow Row(int64_t r) {
     return {reference + r, sums + r * kMaxLanes, result + r * padded, padded};

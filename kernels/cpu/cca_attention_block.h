@@ -12,19 +12,20 @@
 
 namespace longleaf::kernels {
 
-// A block keeps its scaled queries and its running result in scratch on the stack: 3 x 64 KiB at
-// most, which stays in the second-level cache beside one page of keys and values.
+// A block keeps its scaled queries and its running result in scratch on the stack: 160 KiB in all,
+// which stays in the second-level cache beside one page of keys and values.
 inline constexpr int64_t kBlockRows = 128;
 inline constexpr int64_t kBlockFloats = 16384;  // rows * padded head size
-inline constexpr int64_t kBlockTokens = 64;
 inline constexpr int64_t kMaxHeadDim = 256;
 inline constexpr int64_t kMaxLanes = 16;  // vectors are capped at this many floats
 
 // Columns of a result row in scratch: whole vectors for every instruction set.
 constexpr int64_t PaddedHeadDim(int64_t d) { return (d + kMaxLanes - 1) / kMaxLanes * kMaxLanes; }
+// Whole pages of tokens, so that blocks end where pages do.
 constexpr int64_t RowsThatFit(int64_t d) {
-  return std::min(kBlockRows, kBlockFloats / PaddedHeadDim(d));
+  return kBlockFloats / PaddedHeadDim(d) >= kBlockRows ? kBlockRows : kPageTokens;
 }
+static_assert(kPageTokens * PaddedHeadDim(kMaxHeadDim) <= kBlockFloats);
 
 // The key tiles (pages) that consecutive queries see between them: core pages 0 .. core - 1, then
 // raw pages raw_first .. raw_first + raw - 1. Tiles are numbered in that order.
