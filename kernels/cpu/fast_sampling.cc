@@ -105,7 +105,8 @@ struct Row {
   }
 };
 
-// The last bucket that can hold a kept token.
+// The last bucket that can hold a kept token. `total` is the mass that top_p takes its share of;
+// under top_k nobody knows it yet, and top_p bounds nothing.
 size_t LastBucket(const Row& row, const std::vector<float>& weights, double total,
                   const SampleRequest& request) {
   std::vector<int64_t> counts(kBuckets, 0);
@@ -115,10 +116,10 @@ size_t LastBucket(const Row& row, const std::vector<float>& weights, double tota
     ++counts[bucket];
     masses[bucket] += double{weights[id]};
   }
-  // Without the other cuts top_p's share is of the whole; with them of less, so that this bound
-  // only holds too many.
-  const double enough =
-      request.top_p < 1 ? static_cast<double>(request.top_p) * total * (1 + 1e-5) : total * 2;
+  // A little more than the share, for the rounding of the sums.
+  const double enough = request.top_p < 1 && request.top_k == 0
+                            ? static_cast<double>(request.top_p) * total * (1 + 1e-5)
+                            : std::numeric_limits<double>::infinity();
   int64_t count = 0;
   double mass = 0;
   for (size_t bucket = 0; bucket + 1 < kBuckets; ++bucket) {
@@ -143,7 +144,7 @@ void Cut(const Row& row, const SampleRequest& request, double total, std::vector
     ranked.pop_back();
   }
   if (request.top_p >= 1) return;
-  if (request.top_k > 0 || request.min_p > 0) {
+  if (request.top_k > 0) {
     total = 0;
     for (int32_t id : ranked) total += row.WeightOf(static_cast<size_t>(id));
   }
@@ -164,8 +165,8 @@ int32_t Choose(const Row& row, const SampleRequest& request) {
                                 row.logits.begin());
   }
   std::vector<float> weights(row.logits.size());
-  const double total = HWY_DYNAMIC_DISPATCH(Exponentials)(
-      row.logits.data(), size, row.largest, 1.0f / request.temperature, weights.data());
+  double total = HWY_DYNAMIC_DISPATCH(Exponentials)(row.logits.data(), size, row.largest,
+                                                    1.0f / request.temperature, weights.data());
   if (request.top_k == 0 && request.top_p >= 1 && request.min_p == 0) {
     double sum = 0;
     int32_t last = 0;
@@ -176,6 +177,10 @@ int32_t Choose(const Row& row, const SampleRequest& request) {
       if (sum > request.uniform * total) break;
     }
     return last;
+  }
+  if (request.min_p > 0) {
+    total = 0;
+    for (float weight : weights) total += weight < request.min_p ? 0.0 : double{weight};
   }
   const size_t bucket = LastBucket(row, weights, total, request);
   std::vector<int32_t> kept;

@@ -1,0 +1,171 @@
+// Linear on every backend against a sum in double, over odd shapes and all weight types.
+#include <cmath>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "tests/unit/kernels/backend_fixture.h"
+#include "tests/unit/kernels/weights.h"
+
+namespace longleaf::kernels {
+namespace {
+
+class LinearTest : public BackendTest {
+ protected:
+  std::vector<float> Run(const Matrix& matrix, const std::vector<float>& x, int64_t rows,
+                         int64_t width) {
+    auto in = Upload(*backend_, x, rows, matrix.in_features());
+    auto out = backend_->Allocate(rows, width).value();
+    const absl::Status status = backend_->Linear(matrix, in->tensor(), out->tensor());
+    EXPECT_TRUE(status.ok()) << status.ToString();
+    return Download(*backend_, out->tensor());
+  }
+};
+LONGLEAF_ON_ALL_BACKENDS(LinearTest);
+
+struct DotBound {
+  double value = 0;
+  double bound = 0;  // of the rounding error of a float32 sum
+};
+// A sum of K products in float32 wanders by about epsilon * sqrt(K) of |x| |w|.
+DotBound Dot(const float* x, const Weights& w, int64_t row) {
+  double dot = 0, xx = 0, ww = 0;
+  for (int64_t k = 0; k < w.cols; ++k) {
+    const double a = x[k], b = w.at(row, k);
+    dot += a * b;
+    xx += a * a;
+    ww += b * b;
+  }
+  return {dot, double{kEpsilon} * std::sqrt(static_cast<double>(w.cols) * xx * ww)};
+}
+
+TEST_P(LinearTest, AgreesWithASumInDouble) {
+  for (int64_t out : {1, 62, 64, 65, 200}) {
+    for (int64_t in : {1, 15, 64, 127}) {
+      const DType type = in == 15 ? DType::kBF16 : in == 64 ? DType::kF16 : DType::kF32;
+      // Two parts of different types under one matrix.
+      const Weights top(type, out, in, 1, 0.3f), bottom(DType::kF32, 3, in, 2, 0.3f);
+      auto matrix = backend_->PackMatrix({{top.view(), bottom.view()}}, Epilogue::kNone).value();
+      EXPECT_EQ(matrix->out_features(), out + 3);
+      EXPECT_EQ(matrix->in_features(), in);
+      for (int64_t rows : {1, 2, 3, 5, 6, 7, 8, 9, 17, 62, 64, 65, 127, 287}) {
+        const std::vector<float> x = RandomFloats(rows * in, 3);
+        const std::vector<float> y = Run(*matrix, x, rows, out + 3);
+        for (int64_t r = 0; r < rows; ++r) {
+          for (int64_t n = 0; n < out + 3; ++n) {
+            const float* row = x.data() + r * in;
+            const DotBound expected = n < out ? Dot(row, top, n) : Dot(row, bottom, n - out);
+            ASSERT_NEAR(double{y[static_cast<size_t>(r * (out + 3) + n)]}, expected.value,
+                        expected.bound)
+                << rows << " x " << in << " -> " << out + 3 << ", row " << r << ", column " << n;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_P(LinearTest, SiluGateAgreesWithTheFormula) {
+  for (int64_t width : {1, 64, 65, 176}) {
+    const int64_t in = 96;
+    const Weights gate(DType::kF32, width, in, 4, 0.5f), up(DType::kBF16, width, in, 5, 0.3f);
+    auto matrix = backend_->PackMatrix({{gate.view(), up.view()}}, Epilogue::kSiluGate).value();
+    EXPECT_EQ(matrix->out_features(), 2 * width);
+    for (int64_t rows : {1, 6, 8, 9, 65, 130}) {
+      const std::vector<float> x = RandomFloats(rows * in, 6);
+      const std::vector<float> y = Run(*matrix, x, rows, width);
+      for (int64_t r = 0; r < rows; ++r) {
+        for (int64_t n = 0; n < width; ++n) {
+          const DotBound g = Dot(x.data() + r * in, gate, n), u = Dot(x.data() + r * in, up, n);
+          const double silu = g.value / (1 + std::exp(-g.value));
+          // silu's slope is at most 1.1.
+          const double bound = 1.1 * g.bound * (std::abs(u.value) + u.bound) +
+                               u.bound * std::abs(silu) +
+                               8 * double{kEpsilon} * std::abs(silu * u.value);
+          ASSERT_NEAR(double{y[static_cast<size_t>(r * width + n)]}, silu * u.value, bound)
+              << rows << " rows, width " << width << ", row " << r << ", column " << n;
+        }
+      }
+    }
+  }
+}
+
+TEST_P(LinearTest, SiluGateSurvivesLargeValues) {
+  const std::vector<float> weights = {1000, -1000};
+  auto matrix =
+      backend_
+          ->PackMatrix({{{&weights[0], DType::kF32, 1, 1}, {&weights[1], DType::kF32, 1, 1}}},
+                       Epilogue::kSiluGate)
+          .value();
+  const std::vector<float> y = Run(*matrix, {1, -1, 0}, 3, 1);
+  EXPECT_EQ(y[0], -1e6f);
+  EXPECT_NEAR(y[1], 0, 1e-30);
+  EXPECT_EQ(y[2], 0);
+}
+
+// A row's result at a given batch shape has the same bits every time; at another shape it differs
+// by rounding only, which AgreesWithASumInDouble bounds.
+TEST_P(LinearTest, EqualShapesGiveEqualBits) {
+  const Weights weights(DType::kF32, 300, 128, 7, 0.3f);
+  auto matrix = backend_->PackMatrix({{weights.view()}}, Epilogue::kNone).value();
+  for (int64_t rows : {1, 8, 33}) {
+    std::vector<float> x = RandomFloats(rows * 128, 8);
+    const std::vector<float> first = Run(*matrix, x, rows, 300);
+    EXPECT_EQ(Run(*matrix, x, rows, 300), first);
+    // The last row does not know the others.
+    std::fill(x.begin(), x.end() - 128, 3.0f);
+    const std::vector<float> second = Run(*matrix, x, rows, 300);
+    EXPECT_TRUE(std::equal(first.end() - 300, first.end(), second.end() - 300));
+  }
+}
+
+// More shapes than a backend keeps primitives for.
+TEST_P(LinearTest, ManyShapes) {
+  const Weights weights(DType::kF32, 70, 16, 9, 0.3f);
+  auto matrix = backend_->PackMatrix({{weights.view()}}, Epilogue::kNone).value();
+  for (int64_t rows = 1; rows <= 300; ++rows) {
+    const std::vector<float> x = RandomFloats(rows * 16, static_cast<uint32_t>(rows));
+    const std::vector<float> y = Run(*matrix, x, rows, 70);
+    const DotBound last = Dot(x.data() + (rows - 1) * 16, weights, 69);
+    EXPECT_NEAR(double{y.back()}, last.value, last.bound);
+  }
+}
+
+TEST_P(LinearTest, WeightsAreCounted) {
+  const Weights weights(DType::kBF16, 70, 30, 10, 1);
+  {
+    auto matrix = backend_->PackMatrix({{weights.view()}}, Epilogue::kNone).value();
+    EXPECT_GE(matrix->bytes(), 70 * 30 * 4);
+    EXPECT_EQ(backend_->memory().weight_bytes, matrix->bytes());
+  }
+  EXPECT_EQ(backend_->memory().weight_bytes, 0);
+}
+
+TEST_P(LinearTest, RefusesWhatDoesNotFit) {
+  constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+  const Weights a(DType::kF32, 4, 8, 11, 1), b(DType::kF32, 4, 9, 12, 1),
+      c(DType::kF32, 5, 8, 13, 1);
+  const auto pack = [&](absl::Span<const WeightView> parts, Epilogue epilogue) {
+    return backend_->PackMatrix(parts, epilogue).status().code();
+  };
+  EXPECT_EQ(pack({}, Epilogue::kNone), kInvalid);
+  EXPECT_EQ(pack({{a.view(), b.view()}}, Epilogue::kNone), kInvalid);
+  EXPECT_EQ(pack({{a.view()}}, Epilogue::kSiluGate), kInvalid);
+  EXPECT_EQ(pack({{a.view(), c.view()}}, Epilogue::kSiluGate), kInvalid);
+  EXPECT_EQ(pack({{WeightView{nullptr, DType::kF32, 4, 8}}}, Epilogue::kNone), kInvalid);
+  WeightView quantised = a.view();
+  quantised.type = DType::kI8;
+  EXPECT_EQ(pack({{quantised}}, Epilogue::kNone), absl::StatusCode::kUnimplemented);
+
+  auto matrix = backend_->PackMatrix({{a.view()}}, Epilogue::kNone).value();
+  auto in = backend_->Allocate(2, 8).value(), out = backend_->Allocate(2, 4).value();
+  EXPECT_TRUE(backend_->Linear(*matrix, in->tensor(), out->tensor()).ok());
+  EXPECT_EQ(backend_->Linear(*matrix, out->tensor(), out->tensor()).code(), kInvalid);
+  EXPECT_EQ(backend_->Linear(*matrix, in->tensor(), in->tensor()).code(), kInvalid);
+  EXPECT_EQ(backend_->Linear(*matrix, in->tensor().Rows(1), out->tensor()).code(), kInvalid);
+  auto other = Make(GetParam() == Kind::kReference ? Kind::kCpuOneThread : Kind::kReference);
+  auto foreign = other->PackMatrix({{a.view()}}, Epilogue::kNone).value();
+  EXPECT_EQ(backend_->Linear(*foreign, in->tensor(), out->tensor()).code(), kInvalid);
+}
+
+}  // namespace
+}  // namespace longleaf::kernels
