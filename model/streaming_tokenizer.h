@@ -18,7 +18,8 @@
 
 namespace longleaf::model {
 
-// Not thread-safe. The tokenizer must outlive it.
+// Not thread-safe. The tokenizer must outlive it. Holds about a megabyte at most, mostly remembered
+// words.
 class StreamingTokenizer {
  public:
   // `start` as for Encode. `first_byte` is what the offset of the first byte fed is to be. To
