@@ -16,7 +16,7 @@ namespace {
 using Piece = SentencePieceModel::Piece;
 using PieceType = SentencePieceModel::PieceType;
 
-absl::Status Bad(std::string what) { return absl::InvalidArgumentError(std::move(what)); }
+absl::Status Bad(const std::string& what) { return absl::InvalidArgumentError(what); }
 
 // ---- Protobuf's wire format, as far as ModelProto uses it ---------------------------------------
 
