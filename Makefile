@@ -38,7 +38,7 @@ build: deps build/release/build.ninja
 	cmake --build --preset release -j $(JOBS) --target $(PROGRAMS)
 
 demo: build
-	@service/cli/demo.sh $(BIN)
+	@bash service/cli/demo.sh $(BIN)
 
 test: deps-test
 	+@$(MAKE) --no-print-directory test-release
@@ -70,7 +70,7 @@ fuzz: deps-test build/fuzz/build.ninja
 	ctest --preset fuzz -L fuzz
 
 bench: build
-	@tests/bench/run.sh $(BIN)
+	@bash tests/bench/run.sh $(BIN)
 
 format: deps-test
 	@tests/lint/format.sh --fix
