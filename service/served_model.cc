@@ -5,13 +5,11 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <thread>
 #include <utility>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "kernels/cpu/cpu_backend.h"
-#include "kernels/reference.h"
 #include "model/core_state.h"
 #include "model/fingerprint.h"
 
@@ -28,7 +26,7 @@ int64_t HalfOfMemory() {
 absl::StatusOr<std::unique_ptr<kernels::Backend>> NewBackend(const Options& options,
                                                              int64_t state_bytes) {
   if (options.backend == "reference") {
-    return kernels::CreateReferenceBackend({.state_capacity_bytes = state_bytes});
+    return kernels::CreateReferenceBackend(state_bytes);
   }
   const int64_t threads = options.threads > 0
                               ? options.threads
