@@ -6,7 +6,7 @@ build=${1:?usage: $0 BUILD_DIR}
 failed=()
 for check in layers format "tidy $build"; do
   read -r name arguments <<<"$check"
-  # shellcheck disable=SC2086 -- the arguments are words
+  # shellcheck disable=SC2086
   if "tests/lint/$name.sh" $arguments; then
     echo "lint: $name passed"
   else

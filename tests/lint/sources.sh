@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by the checks beside it: which files are ours.
 
 # Prints the C++ files below the given folders, tracked or not yet, but never ignored ones.
