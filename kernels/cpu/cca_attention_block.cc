@@ -1,5 +1,5 @@
 // Attention of one block of queries over key tiles, for every instruction set that Highway knows
-// here. The loops over elements are in cca_attention_tile-inl.h.
+// here. The loops over elements are in cca_attention_tile-inl.h and cca_attention_softmax-inl.h.
 #include "kernels/cpu/cca_attention_block.h"
 
 #include <algorithm>
@@ -14,6 +14,7 @@
 #define HWY_TARGET_INCLUDE "kernels/cpu/cca_attention_block.cc"
 #include "hwy/foreach_target.h"  // must come before highway.h
 #include "hwy/highway.h"
+#include "kernels/cpu/cca_attention_softmax-inl.h"
 #include "kernels/cpu/cca_attention_tile-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -48,11 +49,18 @@ inline void LoadQueries(const AttentionBlock& block, Scratch& scratch) {
   }
 }
 
+// Keys and values of one head in one page.
+struct Tile {
+  const float* keys = nullptr;    // [d, kPageTokens]
+  const float* values = nullptr;  // [kPageTokens, d]
+};
+
 // One key tile for scratch rows base .. base + rows - 1 (whole heads). `edge`: not every row sees
 // every key; scratch.lo and hi tell. All rows meet the keys first and then the values, so that each
-// stays in the first-level cache.
+// stays in the first-level cache. The first rows prefetch what follows, up to the keys at
+// `next_keys` (or null).
 inline void AttendTile(Scratch& scratch, int64_t base, int64_t rows, int64_t tokens, int64_t d,
-                       const float* keys, const float* values, bool edge) {
+                       const Tile& tile, const float* next_keys, bool edge) {
   const int64_t parts = (rows + kTileRows - 1) / kTileRows;
   int64_t j0[kBlockRows];
   int64_t j1[kBlockRows];
@@ -71,7 +79,8 @@ inline void AttendTile(Scratch& scratch, int64_t base, int64_t rows, int64_t tok
       }
       if (j0[part] >= j1[part]) continue;
     }
-    ScoreRowsOf(end - begin, scratch.query + begin * d, d, keys, j0[part], j1[part],
+    ScoreRowsOf(end - begin, scratch.query + begin * d, d, tile.keys,
+                part == 0 ? tile.values : nullptr, j0[part], j1[part],
                 scratch.weights + begin * kPageTokens);
     for (int64_t r = begin; r < end; ++r) {
       float* s = scratch.weights + r * kPageTokens;
@@ -87,25 +96,46 @@ inline void AttendTile(Scratch& scratch, int64_t base, int64_t rows, int64_t tok
     if (j0[part] >= j1[part]) continue;
     const int64_t begin = base + rows * part / parts;
     const int64_t end = base + rows * (part + 1) / parts;
-    ValueRowsOf(end - begin, scratch.weights + begin * kPageTokens, j0[part], j1[part], values, d,
-                scratch.result + begin * scratch.padded, scratch.padded);
+    ValueRowsOf(end - begin, scratch.weights + begin * kPageTokens, j0[part], j1[part], tile.values,
+                part == 0 ? next_keys : nullptr, d, scratch.result + begin * scratch.padded,
+                scratch.padded);
   }
 }
 
-// Fills lo and hi for a tile whose first key has index `first` and says whether any row misses a
-// key of it. `raw`: the tile holds raw tokens, else cores.
+// Whether some row misses a key of the tile whose first key has index `first`; fills lo and hi if
+// so. `raw`: the tile holds raw tokens, else cores.
 inline bool FindEdges(const AttentionBlock& block, bool raw, int64_t first, Scratch& scratch) {
   const AttentionPolicy& policy = *block.policy;
-  bool edge = false;
+  const int64_t i = block.first_token() + 1;
+  const int64_t last = block.first_token() + block.tokens;
+  // What is seen begins and ends later with each query.
+  if ((raw ? policy.FirstRaw(last) : 0) <= first &&
+      (raw ? i : policy.CoresVisible(i)) >= first + kPageTokens) {
+    return false;
+  }
   for (int64_t t = 0; t < block.tokens; ++t) {
-    const int64_t i = block.first_token() + t + 1;
-    const int64_t lo = raw ? policy.FirstRaw(i) : 0;
-    const int64_t hi = raw ? i : policy.CoresVisible(i);
+    const int64_t lo = raw ? policy.FirstRaw(i + t) : 0;
+    const int64_t hi = raw ? i + t : policy.CoresVisible(i + t);
     scratch.lo[t] = std::clamp<int64_t>(lo - first, 0, kPageTokens);
     scratch.hi[t] = std::clamp<int64_t>(hi - first, 0, kPageTokens);
-    edge |= scratch.lo[t] > 0 || scratch.hi[t] < kPageTokens;
   }
-  return edge;
+  return true;
+}
+
+// Pages `begin` .. `end - 1`, all of cores or all of raw tokens, with `heads` heads, of which
+// `head` is read, for scratch rows base .. base + rows - 1.
+inline void AttendPages(const AttentionBlock& block, Scratch& scratch, int64_t base, int64_t rows,
+                        bool raw, int64_t begin, int64_t end, int64_t heads, int64_t head) {
+  const int64_t d = block.dims->head_dim;
+  const float* const* pages = raw ? block.item->raw_pages : block.item->core_pages;
+  for (int64_t number = begin; number < end; ++number) {
+    const Tile tile = {pages[number] + PageKeyOffset(head, d),
+                       pages[number] + PageValueOffset(heads, head, d)};
+    const float* next_keys =
+        number + 1 < end ? pages[number + 1] + PageKeyOffset(head, d) : nullptr;
+    const bool edge = FindEdges(block, raw, number * kPageTokens, scratch);
+    AttendTile(scratch, base, rows, block.tokens, d, tile, next_keys, edge);
+  }
 }
 
 // Writes the rows of item->out. sums: one total per row.
@@ -150,23 +180,19 @@ void Attend(const AttentionBlock& block, float* partial, float* stats) {
 
   const KeyTiles tiles = TilesSeen(*block.policy, block.first_token(), block.tokens);
   const int64_t kv_head = block.head / (dims.query_heads / dims.kv_heads);
-  for (int64_t tile = block.tile_begin; tile < block.tile_end; ++tile) {
-    const bool raw = tile >= tiles.core;
-    const int64_t number = raw ? tiles.raw_first + tile - tiles.core : tile;
-    const float* page = (raw ? block.item->raw_pages : block.item->core_pages)[number];
-    const bool edge = FindEdges(block, raw, number * kPageTokens, scratch);
-    const int64_t page_heads = raw ? dims.kv_heads : dims.core_heads;
-    if (page_heads == dims.kv_heads) {
-      AttendTile(scratch, 0, rows, block.tokens, d, page + PageKeyOffset(kv_head, d),
-                 page + PageValueOffset(page_heads, kv_head, d), edge);
-    } else {
-      for (int64_t h = 0; h < block.heads; ++h) {
-        AttendTile(scratch, h * block.tokens, block.tokens, block.tokens, d,
-                   page + PageKeyOffset(block.head + h, d),
-                   page + PageValueOffset(page_heads, block.head + h, d), edge);
-      }
+  const int64_t core_begin = std::min(block.tile_begin, tiles.core);
+  const int64_t core_end = std::min(block.tile_end, tiles.core);
+  if (dims.core_heads == dims.kv_heads) {
+    AttendPages(block, scratch, 0, rows, false, core_begin, core_end, dims.kv_heads, kv_head);
+  } else {
+    for (int64_t h = 0; h < block.heads; ++h) {
+      AttendPages(block, scratch, h * block.tokens, block.tokens, false, core_begin, core_end,
+                  dims.core_heads, block.head + h);
     }
   }
+  const int64_t to_raw = tiles.raw_first - tiles.core;
+  AttendPages(block, scratch, 0, rows, true, std::max(block.tile_begin, tiles.core) + to_raw,
+              std::max(block.tile_end, tiles.core) + to_raw, dims.kv_heads, kv_head);
 
   alignas(64) float totals[kBlockRows];
   for (int64_t r = 0; r < rows; ++r) {
@@ -227,7 +253,6 @@ void TileMass(const AttentionPolicy& policy, const AttentionDims& dims, int64_t 
   const int64_t j0 = std::clamp<int64_t>(seen_first - first, 0, kPageTokens);
   const int64_t j1 = std::clamp<int64_t>(seen_end - first, 0, kPageTokens);
 
-  alignas(64) float query[kMaxHeadDim];
   alignas(64) float scores[kPageTokens];
   alignas(64) float mass[kPageTokens] = {};
   AttentionBlock row{&policy, &dims, &item, query_stride, item.rows - 1, 1, 0, 1, 0, 0};
@@ -235,9 +260,8 @@ void TileMass(const AttentionPolicy& policy, const AttentionDims& dims, int64_t 
   for (int64_t h = 0; h < dims.query_heads; ++h) {
     row.head = h;
     LoadQueries(row, scratch);
-    std::copy_n(scratch.query, d, query);
     const int64_t page_head = h / (dims.query_heads / page_heads);
-    ScoreRowsOf(1, query, d, page + PageKeyOffset(page_head, d), j0, j1, scores);
+    ScoreRowsOf(1, scratch.query, d, page + PageKeyOffset(page_head, d), nullptr, j0, j1, scores);
     const auto reference = hn::Set(df, stats[2 * h]);
     const auto inverse = hn::Set(df, stats[2 * h + 1]);
     for (int64_t j = j0 / lanes * lanes; j < j1; j += lanes) {

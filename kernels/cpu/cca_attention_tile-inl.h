@@ -1,6 +1,5 @@
-// The inner loops of attention over one key tile, compiled once per instruction set: scores, the
-// running softmax, and weighted values. Everything here is in the base-2 exponent: queries come
-// scaled by log2(e) / sqrt(d), so a weight is 2^(score - reference).
+// The matrix loops of attention over one key tile, compiled once per instruction set: scores, and
+// weighted values. The softmax between them is in cca_attention_softmax-inl.h.
 #if defined(LONGLEAF_KERNELS_CPU_CCA_ATTENTION_TILE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LONGLEAF_KERNELS_CPU_CCA_ATTENTION_TILE_INL_H_
 #undef LONGLEAF_KERNELS_CPU_CCA_ATTENTION_TILE_INL_H_
@@ -10,7 +9,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 
 #include "hwy/highway.h"
 #include "kernels/cpu/cca_attention_block.h"
@@ -32,33 +30,18 @@ inline constexpr int kTileVectors = 4;
 inline constexpr int kTileVectors = 2;
 #endif
 
-// A row's reference exponent moves only when a score exceeds it by this much: weights then reach
-// 2^8, far from overflow, and the result is rarely rescaled.
-inline constexpr float kSlack = 8.0f;
+// How many key or value rows ahead memory is asked for. Decoding reads each page once, in runs too
+// short for the hardware's own prefetcher to get far ahead. Measured best of 4, 8, 16, 24, 32.
+inline constexpr int64_t kAhead = 16;
 
-// 2^x for x <= kSlack, relative error below 2e-7. Below 2^-100 it answers 2^-100: nothing beside
-// the largest weight, and no denormals. Degree 5, minimax on [-1/2, 1/2] in relative error.
-HWY_INLINE V Exp2(V x) {
+// Asks for what lies at `from` in NV vectors, to be read soon.
+template <int NV>
+HWY_INLINE void Prefetch(const float* from) {
   const D df;
-  const hn::RebindToSigned<D> di;
-  x = hn::Max(x, hn::Set(df, -100.0f));
-  // Adding 1.5 * 2^23 rounds to an integer and leaves it in the low bits.
-  const V magic = hn::Set(df, 12582912.0f);
-  const V rounded = hn::Add(x, magic);
-  const V f = hn::Sub(x, hn::Sub(rounded, magic));
-  V p = hn::Set(df, 1.3276471979286704e-3f);
-  p = hn::MulAdd(p, f, hn::Set(df, 9.675541334209831e-3f));
-  p = hn::MulAdd(p, f, hn::Set(df, 5.550713273543076e-2f));
-  p = hn::MulAdd(p, f, hn::Set(df, 2.4022119723848648e-1f));
-  p = hn::MulAdd(p, f, hn::Set(df, 6.93146967064733e-1f));
-  p = hn::MulAdd(p, f, hn::Set(df, 1.0000000716546822f));
-  const auto exponent = hn::ShiftLeft<23>(hn::BitCast(di, rounded));
-  return hn::BitCast(df, hn::Add(hn::BitCast(di, p), exponent));
-}
-
-HWY_INLINE float ScalarExp2(float x) {
-  const D df;
-  return hn::GetLane(Exp2(hn::Set(df, x)));
+  constexpr size_t kLine = 16;
+  for (size_t at = 0; at < NV * hn::Lanes(df); at += kLine) {
+    __builtin_prefetch(from + at, /*rw=*/0, /*locality=*/3);
+  }
 }
 
 // ---- scores: s[r, j] = sum_i q[r, i] * k[i, j], for R rows and NV vectors of keys
@@ -66,6 +49,7 @@ template <int R, int NV>
 HWY_INLINE void ScoreTile(const float* HWY_RESTRICT q,  // [R, d]
                           int64_t d,
                           const float* HWY_RESTRICT k,  // [d, kPageTokens], at its first column
+                          const float* next,            // read after k, to prefetch; null: nothing
                           float* HWY_RESTRICT s) {      // [R, kPageTokens], at its first column
   const D df;
   const size_t lanes = hn::Lanes(df);
@@ -76,6 +60,9 @@ HWY_INLINE void ScoreTile(const float* HWY_RESTRICT q,  // [R, d]
   for (int64_t i = 0; i < d; ++i, k += kPageTokens) {
     V key[NV];
     for (int v = 0; v < NV; ++v) key[v] = hn::LoadU(df, k + v * lanes);
+    if (next != nullptr)
+      Prefetch<NV>(i + kAhead < d ? k + kAhead * kPageTokens
+                                  : next + (i + kAhead - d) * kPageTokens);
     for (int r = 0; r < R; ++r) {
       const V query = hn::Set(df, q[r * d + i]);
       for (int v = 0; v < NV; ++v) sum[r][v] = hn::MulAdd(query, key[v], sum[r][v]);
@@ -91,6 +78,7 @@ template <int R, int NV>
 HWY_INLINE void ValueTile(const float* HWY_RESTRICT p,  // [R, kPageTokens]
                           int64_t j0, int64_t j1,
                           const float* HWY_RESTRICT v,  // [kPageTokens, d], at its first column
+                          const float* next,            // read after v, to prefetch; null: nothing
                           int64_t d,
                           float* HWY_RESTRICT o,  // [R, padded d], at its first column
                           int64_t o_stride) {
@@ -104,6 +92,8 @@ HWY_INLINE void ValueTile(const float* HWY_RESTRICT p,  // [R, kPageTokens]
   for (int64_t j = j0; j < j1; ++j, v += d) {
     V value[NV];
     for (int c = 0; c < NV; ++c) value[c] = hn::LoadU(df, v + c * lanes);
+    if (next != nullptr)
+      Prefetch<NV>(j + kAhead < j1 ? v + kAhead * d : next + (j + kAhead - j1) * d);
     for (int r = 0; r < R; ++r) {
       const V weight = hn::Set(df, p[r * kPageTokens + j]);
       for (int c = 0; c < NV; ++c) sum[r][c] = hn::MulAdd(weight, value[c], sum[r][c]);
@@ -144,149 +134,82 @@ HWY_INLINE void ValueTail(const float* HWY_RESTRICT p, int64_t j0, int64_t j1,
   for (int r = 0; r < R; ++r) hn::Store(sum[r], df, o + r * o_stride);
 }
 
+inline const float* Later(const float* next, int64_t by) {
+  return next == nullptr ? nullptr : next + by;
+}
+
 // Keys j0 .. j1 - 1 of the tile for R rows, widened to whole vectors.
 template <int R>
-HWY_NOINLINE void ScoreRows(const float* q, int64_t d, const float* k, int64_t j0, int64_t j1,
-                            float* s) {
+HWY_NOINLINE void ScoreRows(const float* q, int64_t d, const float* k, const float* next,
+                            int64_t j0, int64_t j1, float* s) {
   const D df;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(df));
   int64_t j = j0 / lanes * lanes;
   for (; j + (kTileVectors - 1) * lanes < j1; j += kTileVectors * lanes) {
-    ScoreTile<R, kTileVectors>(q, d, k + j, s + j);
+    ScoreTile<R, kTileVectors>(q, d, k + j, Later(next, j), s + j);
   }
   if (kTileVectors > 2 && j + lanes < j1) {
-    ScoreTile<R, 2>(q, d, k + j, s + j);
+    ScoreTile<R, 2>(q, d, k + j, Later(next, j), s + j);
     j += 2 * lanes;
   }
-  if (j < j1) ScoreTile<R, 1>(q, d, k + j, s + j);
+  if (j < j1) ScoreTile<R, 1>(q, d, k + j, Later(next, j), s + j);
 }
 
 template <int R>
-HWY_NOINLINE void ValueRows(const float* p, int64_t j0, int64_t j1, const float* v, int64_t d,
-                            float* o, int64_t o_stride) {
+HWY_NOINLINE void ValueRows(const float* p, int64_t j0, int64_t j1, const float* v,
+                            const float* next, int64_t d, float* o, int64_t o_stride) {
   const D df;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(df));
   int64_t c = 0;
   for (; c + kTileVectors * lanes <= d; c += kTileVectors * lanes) {
-    ValueTile<R, kTileVectors>(p, j0, j1, v + c, d, o + c, o_stride);
+    ValueTile<R, kTileVectors>(p, j0, j1, v + c, Later(next, c), d, o + c, o_stride);
   }
   if (kTileVectors > 2 && c + 2 * lanes <= d) {
-    ValueTile<R, 2>(p, j0, j1, v + c, d, o + c, o_stride);
+    ValueTile<R, 2>(p, j0, j1, v + c, Later(next, c), d, o + c, o_stride);
     c += 2 * lanes;
   }
   if (c + lanes <= d) {
-    ValueTile<R, 1>(p, j0, j1, v + c, d, o + c, o_stride);
+    ValueTile<R, 1>(p, j0, j1, v + c, Later(next, c), d, o + c, o_stride);
     c += lanes;
   }
   if (c < d) ValueTail<R>(p, j0, j1, v + c, d, d - c, o + c, o_stride);
 }
 
 // `rows` in 1..kTileRows.
-inline void ScoreRowsOf(int64_t rows, const float* q, int64_t d, const float* k, int64_t j0,
-                        int64_t j1, float* s) {
+inline void ScoreRowsOf(int64_t rows, const float* q, int64_t d, const float* k, const float* next,
+                        int64_t j0, int64_t j1, float* s) {
   switch (rows) {
     case 1:
-      return ScoreRows<1>(q, d, k, j0, j1, s);
+      return ScoreRows<1>(q, d, k, next, j0, j1, s);
     case 2:
-      return ScoreRows<2>(q, d, k, j0, j1, s);
+      return ScoreRows<2>(q, d, k, next, j0, j1, s);
     case 3:
-      return ScoreRows<3>(q, d, k, j0, j1, s);
+      return ScoreRows<3>(q, d, k, next, j0, j1, s);
     case 4:
-      return ScoreRows<4>(q, d, k, j0, j1, s);
+      return ScoreRows<4>(q, d, k, next, j0, j1, s);
     case 5:
-      return ScoreRows<5>(q, d, k, j0, j1, s);
+      return ScoreRows<5>(q, d, k, next, j0, j1, s);
     default:
-      return ScoreRows<6>(q, d, k, j0, j1, s);
+      return ScoreRows<6>(q, d, k, next, j0, j1, s);
   }
 }
 
 inline void ValueRowsOf(int64_t rows, const float* p, int64_t j0, int64_t j1, const float* v,
-                        int64_t d, float* o, int64_t o_stride) {
+                        const float* next, int64_t d, float* o, int64_t o_stride) {
   switch (rows) {
     case 1:
-      return ValueRows<1>(p, j0, j1, v, d, o, o_stride);
+      return ValueRows<1>(p, j0, j1, v, next, d, o, o_stride);
     case 2:
-      return ValueRows<2>(p, j0, j1, v, d, o, o_stride);
+      return ValueRows<2>(p, j0, j1, v, next, d, o, o_stride);
     case 3:
-      return ValueRows<3>(p, j0, j1, v, d, o, o_stride);
+      return ValueRows<3>(p, j0, j1, v, next, d, o, o_stride);
     case 4:
-      return ValueRows<4>(p, j0, j1, v, d, o, o_stride);
+      return ValueRows<4>(p, j0, j1, v, next, d, o, o_stride);
     case 5:
-      return ValueRows<5>(p, j0, j1, v, d, o, o_stride);
+      return ValueRows<5>(p, j0, j1, v, next, d, o, o_stride);
     default:
-      return ValueRows<6>(p, j0, j1, v, d, o, o_stride);
+      return ValueRows<6>(p, j0, j1, v, next, d, o, o_stride);
   }
-}
-
-// The running softmax of one row. `reference` starts at -infinity, `sums` and the result at zero.
-struct RunningRow {
-  float* reference;  // [1]
-  float* sums;       // [kMaxLanes], one partial sum per lane
-  float* result;     // [padded d]
-  int64_t padded;
-};
-
-HWY_INLINE void MoveReference(const RunningRow& row, float to) {
-  const D df;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(df));
-  // From -infinity the factor is tiny, not zero; what it scales is zero.
-  const V factor = hn::Set(df, ScalarExp2(*row.reference - to));
-  *row.reference = to;
-  hn::Store(hn::Mul(hn::Load(df, row.sums), factor), df, row.sums);
-  for (int64_t c = 0; c < row.padded; c += lanes) {
-    hn::Store(hn::Mul(hn::Load(df, row.result + c), factor), df, row.result + c);
-  }
-}
-
-// Scores to weights, in place, for a row that sees the whole tile.
-HWY_INLINE void SoftmaxRow(float* HWY_RESTRICT s, const RunningRow& row) {
-  const D df;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(df));
-  V top = hn::Load(df, s);
-  for (int64_t j = lanes; j < kPageTokens; j += lanes) top = hn::Max(top, hn::Load(df, s + j));
-  if (!hn::AllFalse(df, hn::Gt(top, hn::Set(df, *row.reference + kSlack)))) {
-    MoveReference(row, hn::GetLane(hn::MaxOfLanes(df, top)));
-  }
-  const V reference = hn::Set(df, *row.reference);
-  V sum = hn::Load(df, row.sums);
-  for (int64_t j = 0; j < kPageTokens; j += lanes) {
-    const V weight = Exp2(hn::Sub(hn::Load(df, s + j), reference));
-    hn::Store(weight, df, s + j);
-    sum = hn::Add(sum, weight);
-  }
-  hn::Store(sum, df, row.sums);
-}
-
-// The same for a row that sees keys lo .. hi - 1 only, perhaps none. Scores were computed for keys
-// j0 .. j1 - 1; weights of those that the row does not see become zero.
-HWY_INLINE void SoftmaxRowMasked(float* HWY_RESTRICT s, int64_t j0, int64_t j1, int64_t lo,
-                                 int64_t hi, const RunningRow& row) {
-  const D df;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(df));
-  const V first = hn::Set(df, static_cast<float>(lo));
-  const V last = hn::Set(df, static_cast<float>(hi));
-  const V nothing = hn::Set(df, -std::numeric_limits<float>::infinity());
-  j0 = j0 / lanes * lanes;
-  V top = nothing;
-  for (int64_t j = j0; j < j1; j += lanes) {
-    const V index = hn::Iota(df, static_cast<float>(j));
-    const auto seen = hn::And(hn::Ge(index, first), hn::Lt(index, last));
-    top = hn::Max(top, hn::IfThenElse(seen, hn::Load(df, s + j), nothing));
-  }
-  if (!hn::AllFalse(df, hn::Gt(top, hn::Set(df, *row.reference + kSlack)))) {
-    MoveReference(row, hn::GetLane(hn::MaxOfLanes(df, top)));
-  }
-  const V reference = hn::Set(df, *row.reference);
-  V sum = hn::Load(df, row.sums);
-  for (int64_t j = j0; j < j1; j += lanes) {
-    const V index = hn::Iota(df, static_cast<float>(j));
-    const auto seen = hn::And(hn::Ge(index, first), hn::Lt(index, last));
-    // Unseen scores may be anything: their keys were perhaps never written.
-    const V weight = hn::IfThenElseZero(seen, Exp2(hn::Sub(hn::Load(df, s + j), reference)));
-    hn::Store(weight, df, s + j);
-    sum = hn::Add(sum, weight);
-  }
-  hn::Store(sum, df, row.sums);
 }
 
 }  // namespace HWY_NAMESPACE
