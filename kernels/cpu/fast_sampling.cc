@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstddef>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -81,126 +82,170 @@ HWY_EXPORT(Exponentials);
 
 namespace {
 
-// Candidates are found by a histogram over how far below the largest logit they lie, in units of
-// the temperature: kFine buckets to a factor of e, everything far out in the last bucket.
+// Tokens are sorted into buckets by how far below the largest logit they lie, in units of the
+// temperature: kFine buckets to a factor of e, everything far out in the last one. Only tokens of
+// the few buckets where a cut can fall are ranked exactly.
 constexpr float kFine = 64;
 constexpr size_t kBuckets = 2048;
 
 struct Row {
   absl::Span<const float> logits;  // penalised
   float largest = 0;
-  double temperature = 1;
 
-  size_t BucketOf(size_t id) const {
-    const float below = (largest - logits[id]) * (kFine / static_cast<float>(temperature));
-    // Also where the product overflows.
-    return below < static_cast<float>(kBuckets - 1) ? static_cast<size_t>(below) : kBuckets - 1;
-  }
-  double WeightOf(size_t id) const {
-    return std::exp((double{logits[id]} - double{largest}) / temperature);
-  }
   bool Before(int32_t a, int32_t b) const {
     const float la = logits[static_cast<size_t>(a)], lb = logits[static_cast<size_t>(b)];
     return la > lb || (la == lb && a < b);
   }
 };
 
-// The last bucket that can hold a kept token. `total` is the mass that top_p takes its share of;
-// under top_k nobody knows it yet, and top_p bounds nothing.
-size_t LastBucket(const Row& row, const std::vector<float>& weights, double total,
-                  const SampleRequest& request) {
-  std::vector<int64_t> counts(kBuckets, 0);
-  std::vector<double> masses(kBuckets, 0.0);
-  for (size_t id = 0; id < weights.size(); ++id) {
-    const size_t bucket = row.BucketOf(id);
-    ++counts[bucket];
-    masses[bucket] += double{weights[id]};
-  }
-  // A little more than the share, for the rounding of the sums.
-  const double enough = request.top_p < 1 && request.top_k == 0
-                            ? static_cast<double>(request.top_p) * total * (1 + 1e-5)
-                            : std::numeric_limits<double>::infinity();
-  int64_t count = 0;
-  double mass = 0;
-  for (size_t bucket = 0; bucket + 1 < kBuckets; ++bucket) {
-    count += counts[bucket];
-    mass += masses[bucket];
-    const double least = std::exp(-static_cast<double>(bucket + 1) / double{kFine});
-    if ((request.top_k > 0 && count >= request.top_k) || mass >= enough ||
-        least < 0.99 * static_cast<double>(request.min_p)) {
-      return bucket;
-    }
-  }
-  return kBuckets - 1;
-}
+// Tokens that are kept for certain, and those of whom some are: all ids in rising order.
+struct Candidates {
+  std::vector<int32_t> sure, edge;
+};
 
-// Drops from `ranked` (by falling logit) what the three cuts drop.
-void Cut(const Row& row, const SampleRequest& request, double total, std::vector<int32_t>& ranked) {
-  if (request.top_k > 0 && static_cast<int64_t>(ranked.size()) > request.top_k) {
-    ranked.resize(static_cast<size_t>(request.top_k));
-  }
-  while (ranked.size() > 1 &&
-         row.WeightOf(static_cast<size_t>(ranked.back())) < static_cast<double>(request.min_p)) {
-    ranked.pop_back();
-  }
-  if (request.top_p >= 1) return;
-  if (request.top_k > 0) {
-    total = 0;
-    for (int32_t id : ranked) total += row.WeightOf(static_cast<size_t>(id));
-  }
-  double sum = 0;
-  for (size_t rank = 0; rank < ranked.size(); ++rank) {
-    sum += row.WeightOf(static_cast<size_t>(ranked[rank]));
-    if (sum >= static_cast<double>(request.top_p) * total) {
-      ranked.resize(rank + 1);
-      return;
+class Cuts {
+ public:
+  Cuts(const Row& row, const SampleRequest& request, const std::vector<float>& weights,
+       double total)
+      : row_(row), request_(request), weights_(weights), total_(total) {
+    if (request.min_p > 0) {
+      total_ = 0;
+      for (float weight : weights) total_ += weight < request.min_p ? 0.0 : double{weight};
     }
   }
-}
+
+  // The kept tokens in order of their ids.
+  std::vector<int32_t> Kept() const {
+    Candidates found = Find();
+    Rank(found);
+    std::sort(found.edge.begin(), found.edge.end());
+    std::vector<int32_t> kept(found.sure.size() + found.edge.size());
+    std::merge(found.sure.begin(), found.sure.end(), found.edge.begin(), found.edge.end(),
+               kept.begin());
+    return kept;
+  }
+
+ private:
+  double WeightOf(int32_t id) const { return double{weights_[static_cast<size_t>(id)]}; }
+
+  Candidates Find() const {
+    std::vector<uint16_t> buckets(weights_.size());
+    std::vector<int64_t> counts(kBuckets, 0);
+    std::vector<double> masses(kBuckets, 0.0);
+    const float scale = kFine / request_.temperature;
+    for (size_t id = 0; id < weights_.size(); ++id) {
+      const float below = (row_.largest - row_.logits[id]) * scale;
+      // Also where the product overflows.
+      const size_t bucket =
+          below < static_cast<float>(kBuckets - 1) ? static_cast<size_t>(below) : kBuckets - 1;
+      buckets[id] = static_cast<uint16_t>(bucket);
+      ++counts[bucket];
+      masses[bucket] += double{weights_[id]};
+    }
+    // Buckets before `low` are kept, buckets after `high` are not.
+    size_t low = 0, high = 0;
+    int64_t count = 0;
+    double mass = 0;
+    for (; high + 1 < kBuckets; ++high) {
+      count += counts[high];
+      mass += masses[high];
+      const double least = std::exp(-static_cast<double>(high + 1) / double{kFine});
+      if (low == high && IsWholeKept(count, mass, least)) ++low;
+      if (IsLast(count, mass, least)) break;
+    }
+    Candidates found;
+    for (size_t id = 0; id < buckets.size(); ++id) {
+      if (buckets[id] > high) continue;
+      (buckets[id] < low ? found.sure : found.edge).push_back(static_cast<int32_t>(id));
+    }
+    return found;
+  }
+
+  // Whether no cut can fall into the buckets that hold the first `count` tokens with `mass`, the
+  // lightest above `least`. The margins are for the rounding of sums and exponentials.
+  bool IsWholeKept(int64_t count, double mass, double least) const {
+    const bool by_count = request_.top_k == 0 || count <= request_.top_k;
+    const bool by_weight = least > 1.01 * double{request_.min_p};
+    // Under top_k nobody knows yet what top_p takes its share of.
+    const bool by_mass =
+        request_.top_p >= 1 ||
+        (request_.top_k == 0 && mass < double{request_.top_p} * total_ * (1 - 1e-5));
+    return by_count && by_weight && by_mass;
+  }
+  // Whether every later token falls to a cut.
+  bool IsLast(int64_t count, double mass, double least) const {
+    return (request_.top_k > 0 && count >= request_.top_k) ||
+           least < 0.99 * double{request_.min_p} ||
+           (request_.top_k == 0 && request_.top_p < 1 &&
+            mass >= double{request_.top_p} * total_ * (1 + 1e-5));
+  }
+
+  // Ranks the edge and drops from it what the three cuts drop.
+  void Rank(Candidates& found) const {
+    std::vector<int32_t>& edge = found.edge;
+    std::sort(edge.begin(), edge.end(), [&](int32_t a, int32_t b) { return row_.Before(a, b); });
+    const int64_t sure = static_cast<int64_t>(found.sure.size());
+    if (request_.top_k > 0 && sure + static_cast<int64_t>(edge.size()) > request_.top_k) {
+      edge.resize(static_cast<size_t>(request_.top_k - sure));
+    }
+    while (!edge.empty() && WeightOf(edge.back()) < double{request_.min_p}) edge.pop_back();
+    if (request_.top_p >= 1) return;
+    double sum = 0;
+    for (int32_t id : found.sure) sum += WeightOf(id);
+    double total = total_;
+    if (request_.top_k > 0) {
+      total = sum;
+      for (int32_t id : edge) total += WeightOf(id);
+    }
+    for (size_t rank = 0; rank < edge.size(); ++rank) {
+      sum += WeightOf(edge[rank]);
+      if (sum >= double{request_.top_p} * total) {
+        edge.resize(rank + 1);
+        return;
+      }
+    }
+  }
+
+  const Row& row_;
+  const SampleRequest& request_;
+  const std::vector<float>& weights_;  // exp of (logit - largest) / temperature
+  double total_;                       // what top_p takes its share of, unless there is top_k
+};
 
 int32_t Choose(const Row& row, const SampleRequest& request) {
-  const int64_t size = static_cast<int64_t>(row.logits.size());
   if (request.temperature == 0) {
     return static_cast<int32_t>(std::find(row.logits.begin(), row.logits.end(), row.largest) -
                                 row.logits.begin());
   }
   std::vector<float> weights(row.logits.size());
-  double total = HWY_DYNAMIC_DISPATCH(Exponentials)(row.logits.data(), size, row.largest,
-                                                    1.0f / request.temperature, weights.data());
-  if (request.top_k == 0 && request.top_p >= 1 && request.min_p == 0) {
-    double sum = 0;
-    int32_t last = 0;
-    for (size_t id = 0; id < weights.size(); ++id) {
-      if (weights[id] == 0) continue;
-      last = static_cast<int32_t>(id);
-      sum += double{weights[id]};
-      if (sum > request.uniform * total) break;
-    }
-    return last;
-  }
-  if (request.min_p > 0) {
+  double total =
+      HWY_DYNAMIC_DISPATCH(Exponentials)(row.logits.data(), static_cast<int64_t>(row.logits.size()),
+                                         row.largest, 1.0f / request.temperature, weights.data());
+  if (request.top_k > 0 || request.top_p < 1 || request.min_p > 0) {
+    const std::vector<int32_t> kept = Cuts(row, request, weights, total).Kept();
+    std::vector<float> kept_weights(weights.size(), 0.0f);
     total = 0;
-    for (float weight : weights) total += weight < request.min_p ? 0.0 : double{weight};
+    for (int32_t id : kept) {
+      const size_t at = static_cast<size_t>(id);
+      kept_weights[at] = weights[at];
+      total += double{weights[at]};
+    }
+    weights = std::move(kept_weights);
   }
-  const size_t bucket = LastBucket(row, weights, total, request);
-  std::vector<int32_t> kept;
-  for (size_t id = 0; id < weights.size(); ++id) {
-    if (row.BucketOf(id) <= bucket) kept.push_back(static_cast<int32_t>(id));
-  }
-  std::sort(kept.begin(), kept.end(), [&](int32_t a, int32_t b) { return row.Before(a, b); });
-  Cut(row, request, total, kept);
-  std::sort(kept.begin(), kept.end());
-  std::vector<double> sums;  // running, by rising id
-  sums.reserve(kept.size());
   double sum = 0;
-  for (int32_t id : kept) sums.push_back(sum += row.WeightOf(static_cast<size_t>(id)));
-  const auto at = std::upper_bound(sums.begin(), sums.end(), request.uniform * sum);
-  return kept[std::min(static_cast<size_t>(at - sums.begin()), kept.size() - 1)];
+  int32_t last = 0;
+  for (size_t id = 0; id < weights.size(); ++id) {
+    if (weights[id] == 0) continue;
+    last = static_cast<int32_t>(id);
+    sum += double{weights[id]};
+    if (sum > request.uniform * total) break;
+  }
+  return last;
 }
 
 // The `count` most probable tokens, best first.
 std::vector<int32_t> Best(absl::Span<const float> logits, size_t count) {
-  const Row row{logits, 0, 1};
+  const Row row{logits, 0};
   const auto before = [&](int32_t a, int32_t b) { return row.Before(a, b); };
   count = std::min(count, logits.size());
   std::vector<int32_t> best;  // a heap whose front is the worst
@@ -233,7 +278,7 @@ absl::StatusOr<SampleResult> SampleFast(absl::Span<const float> logits,
     return static_cast<float>(double{logits[static_cast<size_t>(token)]} - log_sum);
   };
 
-  Row row{logits, largest, static_cast<double>(request.temperature)};
+  Row row{logits, largest};
   std::vector<float> penalised;
   if (!request.penalised.empty() && request.repetition_penalty != 1) {
     penalised.assign(logits.begin(), logits.end());
