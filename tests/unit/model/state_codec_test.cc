@@ -1,0 +1,278 @@
+// Layouts and meta of snapshots, and what damaged ones lead to. Round trips of real states are in
+// tests/golden.
+#include "model/state_codec.h"
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "kernels/reference.h"
+#include "model/core_state.h"
+
+namespace longleaf::model {
+namespace {
+
+using kernels::AttentionPolicy;
+using kernels::CoreHeads;
+using kernels::StateShape;
+using testing::HasSubstr;
+
+const std::vector<AttentionPolicy> kPolicies = {
+    AttentionPolicy::Full(),
+    AttentionPolicy::Cca(4, 8, CoreHeads::kQuery),
+    AttentionPolicy::Cca(5, 20, CoreHeads::kKeyValue),
+    AttentionPolicy::Streaming(4, 16),
+    AttentionPolicy::Streaming(0, 3),
+};
+
+StateShape ShapeOf(const AttentionPolicy& policy) { return {2, 4, 2, 6, policy}; }
+
+class Codec : public testing::Test {
+ protected:
+  // Decodes `bytes` into a new state, segment by segment.
+  absl::Status Decode(const SnapshotLayout& layout, const std::string& bytes,
+                      std::unique_ptr<kernels::State>* out) {
+    auto state = backend_.NewState(layout.shape());
+    EXPECT_TRUE(state.ok());
+    size_t at = 0;
+    const auto read = [&](absl::Span<std::byte> piece) -> absl::Status {
+      if (at + piece.size() > bytes.size()) return absl::OutOfRangeError("cut");
+      std::memcpy(piece.data(), bytes.data() + at, piece.size());
+      at += piece.size();
+      return absl::OkStatus();
+    };
+    absl::Status status = PrepareRestore(backend_, layout, **state);
+    for (int64_t segment = 0; status.ok() && segment < layout.segments(); ++segment) {
+      status = DecodeSegment(backend_, layout, segment, read, **state);
+    }
+    if (status.ok()) status = DecodeTail(backend_, layout, read, **state);
+    if (status.ok()) EXPECT_EQ(at, bytes.size());
+    *out = *std::move(state);
+    return status;
+  }
+  std::string Encode(const SnapshotLayout& layout, const kernels::State& state) {
+    std::string bytes;
+    const auto write = [&bytes](absl::Span<const std::byte> piece) {
+      bytes.append(reinterpret_cast<const char*>(piece.data()), piece.size());
+      return absl::OkStatus();
+    };
+    for (int64_t segment = 0; segment < layout.segments(); ++segment) {
+      EXPECT_TRUE(EncodeSegment(backend_, state, layout, segment, write).ok());
+      EXPECT_EQ(static_cast<int64_t>(bytes.size()), (segment + 1) * layout.SegmentBytes());
+    }
+    EXPECT_TRUE(EncodeTail(backend_, state, layout, write).ok());
+    return bytes;
+  }
+  static std::string Numbers(int64_t bytes) {
+    std::vector<float> values(static_cast<size_t>(bytes) / sizeof(float));
+    for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i) * 0.25f - 3;
+    std::string out(values.size() * sizeof(float), '\0');
+    std::memcpy(out.data(), values.data(), out.size());
+    return out;
+  }
+
+  kernels::ReferenceBackend backend_{int64_t{64} << 20};
+};
+
+TEST(SnapshotLayout, CoversEveryTokenOnce) {
+  for (const AttentionPolicy& policy : kPolicies) {
+    for (const int64_t tokens : {0, 1, 7, 8, 39, 40, 41, 100, 9000}) {
+      const auto layout = SnapshotLayout::For(ShapeOf(policy), tokens, 20);
+      ASSERT_TRUE(layout.ok()) << layout.status();
+      int64_t at = 0;
+      for (int64_t segment = 0; segment < layout->segments(); ++segment) {
+        EXPECT_EQ(layout->span(segment).begin, at);
+        at = layout->span(segment).end;
+      }
+      EXPECT_EQ(layout->tail_span(), (TokenSpan{at, tokens}));
+      EXPECT_EQ(layout->TotalBytes(), StateBytes(ShapeOf(policy), tokens));
+    }
+  }
+}
+
+TEST(SnapshotLayout, DefaultSpansAreWholeGroups) {
+  EXPECT_EQ(DefaultSpanTokens(AttentionPolicy::Full()), 4096);
+  EXPECT_EQ(DefaultSpanTokens(AttentionPolicy::Cca(16, 1024, CoreHeads::kQuery)), 4096);
+  EXPECT_EQ(DefaultSpanTokens(AttentionPolicy::Cca(12, 24, CoreHeads::kQuery)), 4092);
+  EXPECT_EQ(DefaultSpanTokens(AttentionPolicy::Cca(5000, 5000, CoreHeads::kQuery)), 5000);
+}
+
+TEST(SnapshotLayout, SharesWhatCannotChange) {
+  const StateShape shape = ShapeOf(kPolicies[1]);
+  const auto early = SnapshotLayout::For(shape, 50, 20);
+  const auto late = SnapshotLayout::For(shape, 90, 20);
+  EXPECT_EQ(late->SharedSegments(*early), 2);
+  EXPECT_EQ(early->SharedSegments(*late), 2);
+  EXPECT_EQ(late->SharedSegments(*SnapshotLayout::For(shape, 50, 40)), 0);
+  EXPECT_EQ(late->SharedSegments(*SnapshotLayout::For(ShapeOf(kPolicies[0]), 50, 20)), 0);
+}
+
+TEST(SnapshotLayout, ImpossibleNumbersAreRefused) {
+  const StateShape good = ShapeOf(kPolicies[1]);
+  EXPECT_FALSE(SnapshotLayout::For(good, -1).ok());
+  EXPECT_FALSE(SnapshotLayout::For(good, 100, 6).ok());  // not whole groups
+  EXPECT_FALSE(SnapshotLayout::For(good, 100, -4).ok());
+  EXPECT_FALSE(SnapshotLayout::For(good, std::numeric_limits<int64_t>::max()).ok());
+  for (int64_t StateShape::*field : {&StateShape::layers, &StateShape::query_heads,
+                                     &StateShape::kv_heads, &StateShape::head_dim}) {
+    for (const int64_t value : {int64_t{0}, int64_t{-2}, int64_t{1} << 40}) {
+      StateShape shape = good;
+      shape.*field = value;
+      EXPECT_FALSE(SnapshotLayout::For(shape, 100).ok());
+    }
+  }
+  StateShape uneven = good;
+  uneven.kv_heads = 3;
+  EXPECT_FALSE(SnapshotLayout::For(uneven, 100).ok());
+  // Each number is possible, their product is not.
+  const StateShape vast = {1 << 20, 1 << 20, 1 << 20, 1 << 20, AttentionPolicy::Full()};
+  EXPECT_FALSE(SnapshotLayout::For(vast, 100).ok());
+}
+
+TEST(SnapshotMeta, RoundTrip) {
+  for (const AttentionPolicy& policy : kPolicies) {
+    const auto layout = SnapshotLayout::For(ShapeOf(policy), 123, 20);
+    ASSERT_TRUE(layout.ok());
+    const auto again = SnapshotLayout::FromMeta(layout->Meta(), ShapeOf(policy));
+    ASSERT_TRUE(again.ok()) << again.status();
+    EXPECT_EQ(*again, *layout);
+    EXPECT_EQ(again->TotalBytes(), layout->TotalBytes());
+    EXPECT_EQ(layout->Meta().size(), 104u);
+  }
+}
+
+// The bytes are on disks: they must never change within a version.
+TEST(SnapshotMeta, KnownBytes) {
+  const auto layout = SnapshotLayout::For(ShapeOf(kPolicies[1]), 21, 20);
+  std::string expected("LLSTATE\0\x01\0\0\0\x01\x02\x01\0", 16);
+  for (const int64_t field : {4, 8, 0, 2, 4, 2, 6, 21, 12, 20, 64}) {
+    expected.push_back(static_cast<char>(field));
+    expected.append(7, '\0');
+  }
+  EXPECT_EQ(layout->Meta(), expected);
+}
+
+TEST(SnapshotMeta, OfAnotherModelIsRefusedWithBoth) {
+  const auto layout = SnapshotLayout::For(ShapeOf(kPolicies[1]), 123);
+  for (const AttentionPolicy& policy : kPolicies) {
+    if (policy == kPolicies[1]) continue;
+    const auto status = SnapshotLayout::FromMeta(layout->Meta(), ShapeOf(policy)).status();
+    EXPECT_THAT(status.message(), HasSubstr("cca:g=4,w=8"));
+    EXPECT_THAT(status.message(), HasSubstr(policy.ToString()));
+  }
+  StateShape deeper = ShapeOf(kPolicies[1]);
+  deeper.layers = 3;
+  EXPECT_THAT(SnapshotLayout::FromMeta(layout->Meta(), deeper).status().message(),
+              HasSubstr("2 layers"));
+}
+
+TEST(SnapshotMeta, EveryDamageIsRefusedOrStillMeansALayout) {
+  const StateShape shape = ShapeOf(kPolicies[1]);
+  const std::string good = SnapshotLayout::For(shape, 123, 20)->Meta();
+  for (size_t length = 0; length < good.size(); ++length) {
+    EXPECT_FALSE(SnapshotLayout::FromMeta(good.substr(0, length), shape).ok()) << length;
+  }
+  EXPECT_FALSE(SnapshotLayout::FromMeta(good + '\0', shape).ok());
+  for (size_t at = 0; at < good.size(); ++at) {
+    for (int bit = 0; bit < 8; ++bit) {
+      std::string bad = good;
+      bad[at] = static_cast<char>(bad[at] ^ (1 << bit));
+      const auto layout = SnapshotLayout::FromMeta(bad, shape);
+      // Only the counts of tokens and of a span's tokens may be others and still fit each other:
+      // whoever reads a snapshot compares the first with its address, and the store's lengths and
+      // checksums see both.
+      if (layout.ok()) {
+        EXPECT_GE(at, 72u);
+        EXPECT_LT(at, 96u);
+        EXPECT_TRUE(layout->tokens() != 123 || layout->span_tokens() != 20);
+        EXPECT_EQ(layout->span_tokens() % 4, 0);
+      }
+    }
+  }
+  std::string other = good;
+  other[8] = 2;
+  EXPECT_THAT(SnapshotLayout::FromMeta(other, shape).status().message(),
+              HasSubstr("version 2; this program reads 1"));
+}
+
+TEST_F(Codec, RoundTripOfEveryPolicyAndLength) {
+  for (const AttentionPolicy& policy : kPolicies) {
+    for (const int64_t tokens : {1, 7, 8, 39, 40, 41, 100, 300}) {
+      const auto layout = SnapshotLayout::For(ShapeOf(policy), tokens, 20);
+      const std::string bytes = Numbers(layout->TotalBytes());
+      std::unique_ptr<kernels::State> state;
+      ASSERT_TRUE(Decode(*layout, bytes, &state).ok());
+      EXPECT_EQ(state->tokens(), tokens);
+      EXPECT_TRUE(Encode(*layout, *state) == bytes) << policy.ToString() << " " << tokens;
+    }
+  }
+}
+
+TEST_F(Codec, CutOrUnreadableSourceEndsTheRestore) {
+  const auto layout = SnapshotLayout::For(ShapeOf(kPolicies[1]), 100, 20);
+  const std::string bytes = Numbers(layout->TotalBytes());
+  std::unique_ptr<kernels::State> state;
+  for (const size_t keep : {size_t{0}, bytes.size() / 3, bytes.size() - 4}) {
+    EXPECT_EQ(Decode(*layout, bytes.substr(0, keep), &state).code(), absl::StatusCode::kOutOfRange);
+  }
+}
+
+TEST_F(Codec, ValuesMustBeFinite) {
+  const auto layout = SnapshotLayout::For(ShapeOf(kPolicies[1]), 100, 20);
+  const std::string good = Numbers(layout->TotalBytes());
+  std::unique_ptr<kernels::State> state;
+  for (const float value :
+       {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    for (const size_t at : {size_t{0}, good.size() / 2 / 4 * 4, good.size() - 4}) {
+      std::string bad = good;
+      std::memcpy(bad.data() + at, &value, sizeof(value));
+      EXPECT_EQ(Decode(*layout, bad, &state).code(), absl::StatusCode::kDataLoss);
+    }
+  }
+}
+
+TEST_F(Codec, StateAndLayoutMustFit) {
+  const auto layout = SnapshotLayout::For(ShapeOf(kPolicies[1]), 100, 20);
+  const auto longer = SnapshotLayout::For(ShapeOf(kPolicies[1]), 101, 20);
+  const auto other = SnapshotLayout::For(ShapeOf(kPolicies[0]), 100, 20);
+  std::unique_ptr<kernels::State> state;
+  ASSERT_TRUE(Decode(*layout, Numbers(layout->TotalBytes()), &state).ok());
+  const auto ignore = [](absl::Span<const std::byte>) { return absl::OkStatus(); };
+  const auto zeros = [](absl::Span<std::byte> out) {
+    std::memset(out.data(), 0, out.size());
+    return absl::OkStatus();
+  };
+  EXPECT_FALSE(EncodeTail(backend_, *state, *longer, ignore).ok());
+  EXPECT_FALSE(EncodeTail(backend_, *state, *other, ignore).ok());
+  EXPECT_FALSE(EncodeSegment(backend_, *state, *layout, -1, ignore).ok());
+  EXPECT_FALSE(EncodeSegment(backend_, *state, *layout, layout->segments(), ignore).ok());
+  EXPECT_FALSE(DecodeSegment(backend_, *layout, layout->segments(), zeros, *state).ok());
+  EXPECT_FALSE(PrepareRestore(backend_, *layout, *state).ok());  // not empty
+  auto empty = backend_.NewState(ShapeOf(kPolicies[1]));
+  EXPECT_FALSE(DecodeTail(backend_, *layout, zeros, **empty).ok());  // not prepared
+  // A checkpoint's segments may come from a state that has gone on.
+  const auto early = SnapshotLayout::For(ShapeOf(kPolicies[1]), 60, 20);
+  EXPECT_TRUE(EncodeSegment(backend_, *state, *early, 2, ignore).ok());
+  // The sink's error is the caller's.
+  const auto full = [](absl::Span<const std::byte>) {
+    return absl::ResourceExhaustedError("disk full");
+  };
+  EXPECT_EQ(EncodeTail(backend_, *state, *layout, full).code(),
+            absl::StatusCode::kResourceExhausted);
+}
+
+TEST_F(Codec, MemoryIsTakenBeforeReading) {
+  kernels::ReferenceBackend small(1000);
+  const auto layout = SnapshotLayout::For(ShapeOf(kPolicies[0]), 1000);
+  auto state = small.NewState(ShapeOf(kPolicies[0]));
+  EXPECT_EQ(PrepareRestore(small, *layout, **state).code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ((*state)->tokens(), 0);
+}
+
+}  // namespace
+}  // namespace longleaf::model
