@@ -83,7 +83,8 @@ nlohmann::ordered_json ToJson(const BenchResult& run, const Machine& machine) {
 
 void PrintTables(const std::vector<BenchResult>& runs, const Machine& machine) {
   const auto seconds = [](double value) {
-    return absl::StrFormat(value < 0.01 ? "%.4f" : value < 10 ? "%.3f" : "%.1f", value);
+    const int digits = value < 0.01 ? 4 : value < 10 ? 3 : 1;
+    return absl::StrFormat("%.*f", digits, value);
   };
   const auto megabytes = [](int64_t bytes) {
     return absl::StrFormat("%.1f", static_cast<double>(bytes) / 1e6);

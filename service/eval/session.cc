@@ -6,7 +6,6 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "kernels/cpu/cpu_backend.h"
-#include "kernels/reference.h"
 #include "service/eval/machine.h"
 
 namespace longleaf::service::eval {
@@ -15,11 +14,10 @@ namespace {
 absl::StatusOr<std::unique_ptr<kernels::Backend>> MakeBackend(const SessionOptions& options) {
   // Weights and activations need room beside the states.
   const int64_t state_bytes = MemoryBytes() / 2;
-  if (options.device == "reference") {
-    return std::make_unique<kernels::ReferenceBackend>(state_bytes);
-  }
-  return kernels::CreateCpuBackend({.threads = options.threads > 0 ? options.threads : CpuCount(),
-                                    .state_capacity_bytes = state_bytes});
+  return options.device == "reference"
+             ? kernels::CreateReferenceBackend(state_bytes)
+             : kernels::CreateCpuBackend(
+                   {.threads = options.threads, .state_capacity_bytes = state_bytes});
 }
 
 }  // namespace

@@ -83,7 +83,7 @@ std::string PolicyOf(const std::string& tensor) {
 class GoldenLogitsTest : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(GoldenLogitsTest, AreReproducedByTheProgram) {
-  const std::string folder = absl::StrCat("tests/golden/", GetParam());
+  const std::string folder = absl::StrCat("tests/golden/data/", GetParam());
   const std::string expected_path = folder + "/expected.safetensors";
   const auto expected = ReadTensors(expected_path);
   ASSERT_FALSE(expected.empty()) << expected_path;
@@ -130,22 +130,23 @@ TEST(EvalTest, BadArgumentsGiveOneClearLine) {
   std::ofstream(not_tensors) << "these are no tensors";
   const std::vector<BadCall> calls = {
       {{"logits", "--model", kDemo}, 2, "--tokens"},
-      {{"logits", "--model", "no/such/model", "--tokens", not_tensors, "--out", scratch + "/o"},
+      {{"logits", "--model", "no/such/model", "--tokens",
+        "tests/golden/data/mha/expected.safetensors", "--out", scratch + "/o"},
        1,
        "no/such/model"},
       {{"logits", "--model", kDemo, "--tokens", not_tensors, "--out", scratch + "/o"},
        2,
        not_tensors},
-      {{"logits", "--model", kDemo, "--tokens", "tests/golden/mha/expected.safetensors", "--out",
-        scratch + "/o", "--attention", "cca:g=8,w=12"},
+      {{"logits", "--model", kDemo, "--tokens", "tests/golden/data/mha/expected.safetensors",
+        "--out", scratch + "/o", "--attention", "cca:g=8,w=12"},
        2,
-       "window"},
-      {{"logits", "--model", kDemo, "--tokens", "tests/golden/mha/expected.safetensors", "--out",
-        scratch + "/o", "--device", "tpu"},
+       "multiple of g"},
+      {{"logits", "--model", kDemo, "--tokens", "tests/golden/data/mha/expected.safetensors",
+        "--out", scratch + "/o", "--device", "tpu"},
        2,
        "--device"},
-      {{"logits", "--model", kDemo, "--tokens", "tests/golden/mha/expected.safetensors", "--out",
-        scratch + "/o", "--weights", "int3"},
+      {{"logits", "--model", kDemo, "--tokens", "tests/golden/data/mha/expected.safetensors",
+        "--out", scratch + "/o", "--weights", "int3"},
        2,
        "--weights"},
       {{"bench", "--model", kDemo, "--length", "0"}, 2, "--length"},
@@ -254,8 +255,8 @@ TEST(EvalTest, RandomModelLoadsAndGivesFiniteLogits) {
     const std::string out = scratch + "/logits.safetensors";
     // The tokens of a golden case are ids below 320, so the model has them.
     const ProgramResult result =
-        RunEval({"logits", "--model", model, "--tokens", "tests/golden/mha/expected.safetensors",
-                 "--last", "3", "--out", out});
+        RunEval({"logits", "--model", model, "--tokens",
+                 "tests/golden/data/mha/expected.safetensors", "--last", "3", "--out", out});
     ASSERT_EQ(result.exit_code, 0) << result.err;
     const auto got = ReadTensors(out);
     ASSERT_TRUE(got.contains("logits"));
