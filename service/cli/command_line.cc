@@ -311,8 +311,9 @@ std::string UsageError(const CLI::App& app, const CLI::ParseError& error) {
     return absl::StrCat(error.what(), "; see longleaf ", chosen.back()->get_name(), " --help");
   }
   const std::vector<std::string> words = app.remaining();
-  return absl::StrCat(words.empty() ? "a command is needed"
-                                    : absl::StrCat("there is no command '", words.front(), "'"),
+  return absl::StrCat(words.empty()
+                          ? "a command is needed"
+                          : absl::StrCat("no such command or option '", words.front(), "'"),
                       "; see longleaf --help");
 }
 

@@ -126,7 +126,8 @@ ProgressBar::ProgressBar(std::string label, ProgressUnit unit, Surface surface)
       unit_(unit),
       surface_(std::move(surface)),
       begin_(surface_.now()),
-      next_frame_(begin_ + (surface_.style == Style::kLines ? kLineInterval : kFrameInterval)) {}
+      // A terminal shows at once that something is going on; a log is spared what is short.
+      next_frame_(surface_.style == Style::kLines ? begin_ + kLineInterval : begin_) {}
 
 ProgressBar::~ProgressBar() { Finish(""); }
 
