@@ -3,9 +3,10 @@
 //
 //   store_bench DIRECTORY [MEGABYTES] [REPEATS]
 //
-// DIRECTORY must not exist; it is left behind for a look. Reads come from the page cache: for cold
-// ones, drop it between two runs and give the directory of the first as a third kind of run
-// (`store_bench --read DIRECTORY`).
+// DIRECTORY must not exist; it is left behind with one snapshot in it. Its reads come from the page
+// cache. For a cold one, drop the cache (echo 3 > /proc/sys/vm/drop_caches) and run
+//
+//   store_bench --read DIRECTORY
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -188,6 +189,8 @@ void ReadOnly(const std::string& directory) {
   options.path = directory;
   std::unique_ptr<Store> store;
   const double open_seconds = Seconds([&] { store = Take(Store::Open(options)); });
+  // What Run leaves is its first snapshot: as many tokens as it has core megabytes, and a tail of
+  // one.
   const SnapshotPtr snapshot = Take(store->FindSnapshot(
       KeyOf(static_cast<int64_t>(store->Stats().snapshot_bytes) / (1 << 20) - 1)));
   std::vector<double> seconds = {Seconds([&] { Read(*store, *snapshot, 4, nullptr); })};
