@@ -128,6 +128,9 @@ grpc::Status FakeUploads::Receive(Reader* reader, v1::Document* response) {
     }
     upload.header = header;
   }
+  if (on_header) {
+    on_header();
+  }
   bool finished = message.finish_write();
   while (!finished && reader->Read(&message)) {
     size_t size = 0;

@@ -40,6 +40,7 @@ class FakeUploads {
     grpc::Status status;
   };
   std::vector<Break> breaks;             // set before the first call
+  std::function<void()> on_header;       // called when a stream was accepted
   std::function<void(size_t)> on_bytes;  // called with the bytes of a document so far
 
   grpc::Status Receive(Reader* reader, v1::Document* response);

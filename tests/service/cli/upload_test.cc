@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <fstream>
+#include <future>
 #include <memory>
 #include <mutex>
 #include <nlohmann/json.hpp>
@@ -211,10 +212,13 @@ TEST_F(UploadTest, GivesUpAtItsDeadline) {
 }
 
 TEST_F(UploadTest, StopsAtCtrlC) {
-  script_.uploads.on_bytes = nullptr;
+  std::promise<void> began;
+  script_.uploads.on_header = [&] { began.set_value(); };
   ClientProcess client(server_->address(), {"upload", "-", "--id", "whale"});
   client.Write("Call me");  // and then nothing: the pipe stays open
+  began.get_future().wait();
   client.Interrupt();
+  EXPECT_TRUE(client.WaitFor("longleaf: interrupted\n"));
   const ClientProcess::Result result = client.Finish();
   EXPECT_EQ(result.exit_code, 130);
   EXPECT_THAT(result.err, HasSubstr("longleaf: interrupted\n"));
