@@ -112,7 +112,7 @@ double PeakFlops(ThreadPool& pool, double seconds) {
   const double took = BestSeconds(seconds, [&] {
     pool.ParallelFor(pool.threads(), [&](int64_t task, int64_t) {
       const size_t at = static_cast<size_t>(task) * 16;
-      done[at] = HWY_DYNAMIC_DISPATCH(FmaLoop)(4'000'000, &sinks[at]);
+      done[at] = HWY_DYNAMIC_DISPATCH(FmaLoop)(400'000, &sinks[at]);
     });
   });
   double operations = 0;
