@@ -8,6 +8,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
 #include "service/engine.h"
 #include "service/errors.h"
 #include "service/time_conversion.h"
@@ -16,6 +17,7 @@ namespace longleaf::service {
 namespace {
 
 constexpr absl::string_view kCollection = "documents/";
+constexpr absl::string_view kPageToken = "list1:";  // what every page token begins with
 
 }  // namespace
 
@@ -91,12 +93,14 @@ absl::StatusOr<store::DocumentPage> Documents::List(int32_t page_size,
   if (page_size < 0 || page_size > 1000) {
     return InvalidField("page_size", "0 to 1000");
   }
-  std::string resume_key;
-  if (!page_token.empty() && !absl::WebSafeBase64Unescape(page_token, &resume_key)) {
+  std::string token;
+  if (!absl::WebSafeBase64Unescape(page_token, &token) ||
+      (!page_token.empty() && !absl::StartsWith(token, kPageToken))) {
     return InvalidField("page_token", "not one that this server gave out");
   }
-  absl::StatusOr<store::DocumentPage> page =
-      store_->ListDocuments(kTenant, page_size == 0 ? 50 : page_size, resume_key);
+  const absl::string_view resume_key = absl::StripPrefix(token, kPageToken);
+  absl::StatusOr<store::DocumentPage> page = store_->ListDocuments(
+      kTenant, page_size == 0 ? 50 : page_size, {resume_key.data(), resume_key.size()});
   if (!page.ok()) {
     return absl::IsInvalidArgument(page.status())
                ? InvalidField("page_token", "not one that this server gave out")
@@ -106,7 +110,9 @@ absl::StatusOr<store::DocumentPage> Documents::List(int32_t page_size,
   std::erase_if(page->documents, [now](const store::DocumentRecord& record) {
     return record.expire_time_us != 0 && record.expire_time_us <= now;
   });
-  page->resume_key = absl::WebSafeBase64Escape(page->resume_key);
+  if (!page->resume_key.empty()) {
+    page->resume_key = absl::WebSafeBase64Escape(absl::StrCat(kPageToken, page->resume_key));
+  }
   return page;
 }
 

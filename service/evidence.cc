@@ -8,6 +8,8 @@ namespace {
 
 // Where there are no groups (full, streaming), raw tokens are gathered by this many.
 constexpr int64_t kUnitWithoutGroups = 8;
+// A group with less than this share of the strongest one's weight is not worth pointing at.
+constexpr double kLeastShare = 0.02;
 
 }  // namespace
 
@@ -65,6 +67,8 @@ std::vector<EvidenceSpan> EvidenceCollector::Strongest(int64_t count,
                       return weights_[a] != weights_[b] ? weights_[a] > weights_[b] : a < b;
                     });
   order.resize(kept);
+  const double least = kLeastShare * weights_[order.front()];
+  std::erase_if(order, [this, least](size_t unit) { return weights_[unit] <= least; });
   std::sort(order.begin(), order.end());
 
   std::vector<EvidenceSpan> spans;

@@ -1,6 +1,7 @@
 #include "service/options.h"
 
 #include <CLI/CLI.hpp>
+#include <cctype>
 #include <string>
 
 #include "absl/status/status.h"
@@ -9,6 +10,20 @@
 
 namespace longleaf::service {
 namespace {
+
+// One environment variable for each option, named after it.
+void NameEnvironment(CLI::App& group) {
+  for (CLI::Option* const option : group.get_options()) {
+    if (option->get_lnames().empty()) {
+      continue;
+    }
+    std::string name = option->get_lnames().front();
+    for (char& c : name) {
+      c = c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+    }
+    option->envname("LONGLEAF_" + name);
+  }
+}
 
 void Declare(CLI::App& app, Options& o) {
   const CLI::AsSizeValue bytes(/*kb_is_1000=*/false);
@@ -91,19 +106,8 @@ void Declare(CLI::App& app, Options& o) {
       ->check(CLI::IsMember({"text", "json"}))
       ->type_name("FORMAT");
 
-  // One environment variable for each option, named after it.
-  for (CLI::Option* option : app.get_options()) {
-    if (option->get_lnames().empty() || option->get_positional()) {
-      continue;
-    }
-    std::string name = option->get_lnames().front();
-    if (name == "help" || name == "version" || name == "config") {
-      continue;
-    }
-    for (char& c : name) {
-      c = c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-    }
-    option->envname("LONGLEAF_" + name);
+  for (CLI::App* const options : app.get_subcommands([](CLI::App*) { return true; })) {
+    NameEnvironment(*options);  // the groups: each is a nameless subcommand
   }
 }
 
@@ -115,6 +119,7 @@ absl::StatusOr<Options> ParseOptions(int argc, const char* const* argv) {
       "longleafd: answers questions over long documents that it reads once.\n"
       "Every option can also be set as LONGLEAF_<NAME> in the environment or in --config FILE."};
   app.option_defaults()->always_capture_default();
+  app.allow_config_extras(CLI::config_extras_mode::error);
   app.get_formatter()->column_width(36);
   try {
     Declare(app, options);

@@ -73,6 +73,11 @@ void ServerTest::Start() {
 
 void ServerTest::Stop() {
   if (server_ != nullptr) {
+    // An idle channel notices the server's GOAWAY late, and the server waits for it.
+    documents_.reset();
+    questions_.reset();
+    models_.reset();
+    channel_.reset();
     server_->Shutdown();
     server_.reset();
   }

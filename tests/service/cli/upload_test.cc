@@ -67,7 +67,7 @@ TEST_F(UploadTest, StreamsAFile) {
                            "a=b=c", "--ttl", "1h30m"});
   EXPECT_EQ(result.exit_code, 0) << result.err;
   EXPECT_EQ(result.out, "documents/whale\n");
-  EXPECT_THAT(result.err, MatchesRegex("uploaded 3.00 MB in [0-9.]+ s\n"));
+  EXPECT_THAT(result.err, MatchesRegex("uploaded 3.00 MB in [0-9.]+ m?s\n"));
   const FakeUploads::Upload upload = script_.uploads.Get("documents/whale");
   EXPECT_TRUE(upload.text == text);
   EXPECT_EQ(upload.header.display_name(), "Moby Dick.txt");

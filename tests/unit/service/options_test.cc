@@ -53,21 +53,24 @@ TEST(Options, HelpNamesEveryFlag) {
   }
 }
 
-TEST(Options, CommandLineBeatsEnvironmentBeatsFile) {
+TEST(Options, CommandLineBeatsFileBeatsEnvironment) {
   const std::string path =
       (std::filesystem::temp_directory_path() / "longleaf-options-test.conf").string();
-  std::ofstream(path) << "model = from-file\nthreads = 3\nprefill-chunk = 64\n";
+  std::ofstream(path) << "model = from-file\nprefill-chunk = 64\ncheckpoint-tokens = 2048\n";
   setenv("LONGLEAF_THREADS", "5", 1);
+  setenv("LONGLEAF_CHECKPOINT_TOKENS", "4096", 1);
   setenv("LONGLEAF_PREFILL_CHUNK", "128", 1);
   const absl::StatusOr<Options> options =
       Parse({"--config", path.c_str(), "--prefill-chunk", "256"});
   unsetenv("LONGLEAF_THREADS");
   unsetenv("LONGLEAF_PREFILL_CHUNK");
+  unsetenv("LONGLEAF_CHECKPOINT_TOKENS");
   std::filesystem::remove(path);
   ASSERT_TRUE(options.ok()) << options.status();
   EXPECT_EQ(options->model_path, "from-file");
   EXPECT_EQ(options->threads, 5);
   EXPECT_EQ(options->prefill_chunk, 256);
+  EXPECT_EQ(options->checkpoint_tokens, 2048);
 }
 
 TEST(Options, AFileWithAnUnknownNameIsRefused) {

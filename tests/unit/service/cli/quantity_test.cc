@@ -34,6 +34,8 @@ TEST(ParseDuration, RefusesWhatIsNotOne) {
 }
 
 TEST(FormatSpan, TwoUnitsAtMost) {
+  EXPECT_EQ(FormatSpan(absl::Microseconds(2600)), "3 ms");
+  EXPECT_EQ(FormatSpan(absl::Milliseconds(100)), "0.10 s");
   EXPECT_EQ(FormatSpan(absl::Milliseconds(214)), "0.21 s");
   EXPECT_EQ(FormatSpan(absl::Milliseconds(996)), "1.0 s");
   EXPECT_EQ(FormatSpan(absl::Milliseconds(9940)), "9.9 s");
@@ -44,7 +46,7 @@ TEST(FormatSpan, TwoUnitsAtMost) {
   EXPECT_EQ(FormatSpan(absl::Seconds(3599.7)), "1 h 00 min");
   EXPECT_EQ(FormatSpan(absl::Minutes(65)), "1 h 05 min");
   EXPECT_EQ(FormatSpan(absl::Hours(76)), "3 d 4 h");
-  EXPECT_EQ(FormatSpan(-absl::Seconds(1)), "0.00 s");
+  EXPECT_EQ(FormatSpan(-absl::Seconds(1)), "0 ms");
   EXPECT_EQ(FormatSpan(absl::InfiniteDuration()), "forever");
 }
 

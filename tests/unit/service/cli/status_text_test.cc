@@ -75,6 +75,11 @@ TEST(ErrorLine, NamesFieldsOnce) {
                      .Add(bad)
                      .Build()),
             "longleaf: sampling.top_p: must be in (0, 1] (INVALID_FIELD)\n");
+  EXPECT_EQ(Line(StatusBuilder(grpc::INVALID_ARGUMENT, "top_p must be in (0, 1]")
+                     .Reason("INVALID_FIELD")
+                     .Add(bad)
+                     .Build()),
+            "longleaf: top_p must be in (0, 1] (INVALID_FIELD)\n");
 }
 
 TEST(ErrorLine, TellsQuotaFromQueue) {
@@ -111,6 +116,11 @@ TEST(ErrorLine, IsOneSafeLine) {
             "longleaf: bad\\nthing \\x1b[31m (INTERNAL)\n");
   EXPECT_EQ(Line(grpc::Status(grpc::INTERNAL, "")),
             "longleaf: the server gave no explanation (INTERNAL)\n");
+}
+
+TEST(ErrorLine, ExplainsItsOwnDeadline) {
+  EXPECT_EQ(Line(grpc::Status(grpc::DEADLINE_EXCEEDED, "Deadline Exceeded")),
+            "longleaf: not done in the time that --timeout gives (DEADLINE_EXCEEDED)\n");
 }
 
 TEST(ErrorLine, IgnoresDetailsThatCannotBeParsed) {
