@@ -1,6 +1,8 @@
 // States: any split of the input gives the same, branches share and diverge, a step happens whole
 // or not at all, memory has a limit, canonical bytes are the same everywhere.
 #include <algorithm>
+#include <thread>
+#include <tuple>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -139,6 +141,10 @@ TEST_P(StateTest, BranchesShareThenDiverge) {
                 kAttentionTolerance * LargestMagnitude(held))
           << Describe(shape);
     }
+    a.reset();
+    EXPECT_EQ(backend_->memory().state_bytes, b->bytes()) << Describe(shape);
+    b.reset();
+    EXPECT_EQ(backend_->memory().state_bytes, 0) << Describe(shape);
   }
 }
 
@@ -164,6 +170,11 @@ TEST_P(StateTest, AnAbortedStepLeavesNoTrace) {
         backend_->RotaryAppendPool(0, BatchOf(members), RotaryFor(shape), qkv->tensor()).ok());
     backend_->AbortStep(BatchOf(members));
     EXPECT_EQ(backend_->memory().state_bytes, bytes) << Describe(shape);
+    // Somebody else gets the pages that the step gave back.
+    auto stranger = backend_->NewState(shape).value();
+    Feed(*backend_, *stranger, other, 70, 70);
+    EXPECT_EQ(ExportAll(*backend_, *state), before);
+    EXPECT_EQ(ExportAll(*backend_, *branch), before);
     // And then the right thing.
     auto fresh = backend_->NewState(shape).value();
     EXPECT_LE(LargestGap(Feed(*backend_, *state, sequence, 150, 80),
@@ -297,6 +308,42 @@ TEST_P(StateTest, AttentionMassCoversWhatTheLastRowSees) {
         << Describe(shape);
     EXPECT_EQ(mass[seen], 0);
   }
+}
+
+// The disk works beside the steps: a snapshot is written while branches of it go on, and another
+// state is filled. The thread sanitizer watches.
+TEST_P(StateTest, ExportAndImportRunBesideSteps) {
+  const StateShape shape = ShapeOf(4, 2, 16, "cca:g=4,w=8");
+  const Sequence sequence(shape, 300, 91);
+  auto parent = backend_->NewState(shape).value();
+  Feed(*backend_, *parent, sequence, 90, 90);
+  const std::vector<float> held = ExportAll(*backend_, *parent);
+  auto branch = backend_->Branch(*parent).value();
+  auto restored = backend_->NewState(shape).value();
+  ASSERT_TRUE(backend_->PrepareImport(*restored, 90, parent->first_raw()).ok());
+  std::vector<float> exported;
+  const auto copy_layer = [&](int64_t layer) {
+    for (const auto& [part, first, count, heads] :
+         {std::tuple{StatePart::kCore, int64_t{0}, parent->cores(), shape.core_heads()},
+          std::tuple{StatePart::kRaw, parent->first_raw(), 90 - parent->first_raw(),
+                     shape.kv_heads}}) {
+      std::vector<std::byte> bytes(static_cast<size_t>(2 * count * heads * shape.head_dim * 4));
+      EXPECT_TRUE(backend_->Export(*parent, layer, part, first, count, absl::MakeSpan(bytes)).ok());
+      EXPECT_TRUE(backend_->Import(*restored, layer, part, first, count, bytes).ok());
+    }
+  };
+  std::thread first([&] { copy_layer(0); });
+  std::thread second([&] {
+    copy_layer(1);
+    exported = ExportAll(*backend_, *parent);
+  });
+  Feed(*backend_, *branch, sequence, 300, 11);
+  first.join();
+  second.join();
+  EXPECT_EQ(exported, held);
+  EXPECT_EQ(ExportAll(*backend_, *restored), held);
+  EXPECT_EQ(Feed(*backend_, *restored, sequence, 300, 11).size(), size_t{210 * 64});
+  EXPECT_EQ(ExportAll(*backend_, *restored), ExportAll(*backend_, *branch));
 }
 
 TEST_P(StateTest, RefusesWhatDoesNotFit) {
