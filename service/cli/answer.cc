@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "service/cli/exit_code.h"
@@ -207,7 +208,8 @@ std::string EvidenceText(const v1::Finished& finished, int width) {
                           FormatCount(evidence.begin_byte()), FormatCount(evidence.end_byte()),
                           100.0 * evidence.weight());
     const auto columns = static_cast<size_t>(std::max(width - 6, 20));
-    for (const std::string& line : WrapWords("\"" + evidence.text() + "\"", columns)) {
+    const absl::string_view passage = absl::StripAsciiWhitespace(evidence.text());
+    for (const std::string& line : WrapWords(absl::StrCat("\"", passage, "\""), columns)) {
       absl::StrAppend(&text, "     ", EscapeLine(line), "\n");
     }
   }

@@ -5,14 +5,12 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "service/cli/commands.h"
 #include "service/cli/exit_code.h"
-#include "service/cli/quantity.h"
+#include "service/cli/option_kinds.h"
 #include "service/cli/status_text.h"
 #include "service/cli/terminal.h"
-#include "service/cli/terminal_text.h"
 #include "service/version.h"
 
 namespace longleaf::service::cli {
@@ -70,55 +68,6 @@ struct Values {
   TextOptions text;
 };
 
-std::string Utf8(const std::string& value) {
-  if (!IsValidUtf8(value)) {
-    throw CLI::ValidationError("'" + EscapeLine(value) + "' is not UTF-8");
-  }
-  return value;
-}
-
-// An option whose value appears in help as `placeholder`, and is handed to `set`.
-template <typename T>
-CLI::Option* Add(CLI::App* app, const std::string& name, const std::string& placeholder,
-                 std::function<void(const T&)> set, const std::string& help) {
-  return app->add_option_function<T>(name, std::move(set), help)->option_text(placeholder);
-}
-
-void AddText(CLI::App* app, const std::string& name, const std::string& placeholder,
-             std::function<void(const std::string&)> set, const std::string& help) {
-  Add<std::string>(
-      app, name, placeholder,
-      [set = std::move(set)](const std::string& value) { set(Utf8(value)); }, help);
-}
-
-void AddDuration(CLI::App* app, const std::string& name, absl::Duration* value,
-                 const std::string& help) {
-  Add<std::string>(
-      app, name, "TIME",
-      [value, name](const std::string& text) {
-        const absl::StatusOr<absl::Duration> parsed = ParseDuration(text);
-        if (!parsed.ok()) {
-          throw CLI::ValidationError(name, std::string(parsed.status().message()));
-        }
-        *value = *parsed;
-      },
-      help);
-}
-
-// An option that may be given several times, with one value each.
-void AddRepeated(CLI::App* app, const std::string& name, const std::string& placeholder,
-                 std::function<void(const std::string&)> add, const std::string& help) {
-  Add<std::vector<std::string>>(
-      app, name, placeholder,
-      [add = std::move(add)](const std::vector<std::string>& values) {
-        for (const std::string& value : values) {
-          add(Utf8(value));
-        }
-      },
-      help)
-      ->allow_extra_args(false);
-}
-
 void AddLabels(CLI::App* app, Labels* labels, const std::string& help) {
   AddRepeated(
       app, "--label", "KEY=VALUE",
@@ -134,18 +83,6 @@ void AddLabels(CLI::App* app, Labels* labels, const std::string& help) {
 
 void AddDocument(CLI::App* app, std::string* document) {
   app->add_option("DOCUMENT", *document, "documents/ID, or ID alone")->required()->option_text(" ");
-}
-
-// A check with an error that says what is wanted.
-CLI::Validator AtLeast(int64_t least) {
-  return CLI::Validator(
-      [least](std::string& text) {
-        int64_t value = 0;
-        return absl::SimpleAtoi(text, &value) && value >= least
-                   ? std::string()
-                   : absl::StrCat("'", text, "' is not a whole number of at least ", least);
-      },
-      "");
 }
 
 // A command; when chosen, `run` will be.

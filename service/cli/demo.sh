@@ -110,5 +110,176 @@ megabytes() {
 milliseconds() {
   local mantissa=${1%%[eE]*} exponent=0
   [[ $1 != *[eE]* ]] || exponent=${1##*[eE]}
-  printf '%.1f ms' "${mantissa}e$((10#${exponent#[-+]} * (${exponent:0:1} == 1 ? 1 : 1) + 3))"
+  [ "${exponent:0:1}" != - ] || exponent=-$((10#${exponent:1}))
+  printf '%.1f ms' "${mantissa}e$((exponent + 3))"
 }
+
+# field NAME JSON: the value of a number or word, of one of the client's one-line objects
+field() {
+  local pattern="[{,]\"$1\":\"?([^,\"}]*)"
+  [[ $2 =~ $pattern ]] || die "the client's output has no $1: $2"
+  printf '%s' "${BASH_REMATCH[1]}"
+}
+
+# text_field NAME JSON: the value of any string, on one line, without control characters
+text_field() {
+  local pattern="[{,]\"$1\":\"(([^\"\\\\]|\\\\.)*)\"" value
+  [[ $2 =~ $pattern ]] || die "the client's output has no $1: $2"
+  value=${BASH_REMATCH[1]}
+  value=${value//\\[nrt]/ }
+  value=${value//\\u[0-9a-f][0-9a-f][0-9a-f][0-9a-f]/?}
+  printf '%b' "$value"
+}
+
+# metric NAME: its value as a whole number, from $scrape; NAME with its labels
+metric() {
+  local line
+  while read -r line; do
+    if [ "${line% *}" = "$1" ]; then
+      printf '%.0f' "${line##* }"
+      return
+    fi
+  done <<<"$scrape"
+  die "no metric $1"
+}
+
+# --- Asking -----------------------------------------------------------------------------------
+
+facts=0 facts_right=0 others=0 others_right=0
+declare -A first_answer  # by question
+
+# ask DEPTH QUESTION EXPECTED: asks, prints, and leaves the client's line in $reply, $answer
+ask() {
+  local depth=$1 question=$2 expected=$3 mark right=1 note=''
+  [ "$depth" != - ] || depth=''
+  printf ' %s%5s%s  %s\n' "$dim" "$depth" "$plain" "$question"
+  reply=$("$BIN/longleaf" --json ask river-book "$question" </dev/null) || die "no answer"
+  answer=$(text_field text "$reply") || exit 1
+  mark=$green$RIGHT$plain
+  if [ "$answer" != "$expected" ]; then
+    right=0
+    mark=$red$WRONG$plain
+    note="(right: $expected)"
+    [ "$expected" != 'not stated' ] || note='(the document does not say)'
+  fi
+  if [ -n "$depth" ]; then
+    facts=$((facts + 1)) facts_right=$((facts_right + right))
+  else
+    others=$((others + 1)) others_right=$((others_right + right))
+  fi
+  local shown=$answer gap
+  [ -z "$note" ] || shown+="  $note"
+  [ ${#shown} -le 44 ] || shown=${shown:0:41}...
+  printf -v gap '%*s' $((45 - ${#shown})) ''
+  printf '        %s %s%s%s%-7s %9s%9s%8s%s\n' "$mark" "$shown" "$gap" "$dim" \
+    "$(field state_tier "$reply")" "$(milliseconds "$(field ttft_seconds "$reply")")" \
+    "$(with_commas "$(field tokens_reused "$reply")")" \
+    "$(with_commas "$(field tokens_prefilled "$reply")")" "$plain"
+}
+
+table_head() {
+  printf ' %s%5s  %-47s%-7s %9s%9s%8s%s\n' "$dim" depth 'question, answer' 'state' '1st token' \
+    reused read "$plain"
+}
+
+# client COMMAND...: as a visitor would see it. Its progress bars go to standard error, for which
+# a terminal on standard output is the better guide: `make demo | less` shall have their text too.
+client() {
+  command_line "longleaf $*"
+  if [ -t 1 ]; then
+    "$BIN/longleaf" "$@"
+  else
+    "$BIN/longleaf" "$@" 2>&1
+  fi || die "longleaf $1 ended with status $?"
+}
+
+# --- The demonstration ------------------------------------------------------------------------
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/longleaf-demo.XXXXXX") || die "cannot make a temporary folder"
+SECONDS=0
+
+printf '%sLongleaf: a document uploaded once, read once, asked many times%s\n' "$bold" "$plain"
+
+heading '1. A server, with its built-in model of 2 million parameters and an empty store'
+command_line 'longleafd --model model/demo --store STORE'
+start_server
+model=$("$BIN/longleaf" --json model) || die "longleaf model failed"
+attention=$(field attention "$model"),$(sed -n 's/.*"attention":"[^,]*,\([^"]*\)".*/\1/p' <<<"$model")
+window=${attention#*w=} window=${window%%,*}
+group=${attention#*g=} group=${group%%,*}
+printf '  ready at %s: %s, %s, context %s tokens\n' "$LONGLEAF_SERVER" "$attention" \
+  "$(text_field device "$model")" "$(with_commas "$(field context_length "$model")")"
+
+heading '2. A document: "The River Book", a surveyor'"'"'s book of a valley'
+cd "$ROOT" || die "cannot enter $ROOT"
+client upload model/demo/document.txt --id river-book --name 'The River Book' --wait
+document=$("$BIN/longleaf" --json show river-book) || die "longleaf show failed"
+tokens=$(field token_count "$document")
+per_token=$(field state_bytes_per_token "$model")
+full_per_token=$(field full_cache_bytes_per_token "$model")
+state=$(($(field state_bytes_fixed "$model") + tokens * ${per_token%.*}))
+full=$((tokens * ${full_per_token%.*}))
+printf '  Kept: %s of state. A full cache of all keys and values would be %s.\n' \
+  "$(megabytes "$state")" "$(megabytes "$full")"
+
+heading "3. Questions. The model sees the last $window to $((window + group - 1)) tokens as they are, all before as one core token for $group"
+declare -a depths questions answers
+while IFS=$'\t' read -r depth question expected; do
+  depths+=("$depth") questions+=("$question") answers+=("${expected# }")
+done <"$MODEL/questions.tsv"
+[ ${#questions[@]} -gt 0 ] || die "$MODEL/questions.tsv is empty"
+table_head
+for i in "${!questions[@]}"; do
+  ask "${depths[i]}" "${questions[i]}" "${answers[i]}"
+  first_answer[${questions[i]}]=$answer
+done
+printf '\n  %s%d of %d facts right, %d of %d refusals right.%s ' "$bold" "$facts_right" "$facts" \
+  "$others_right" "$others" "$plain"
+printf 'Every fact lies before the window. The model is that small\n'
+printf '  on purpose: it shows that the core tokens hold what was read, and is good for nothing else.\n'
+printf '  For answers to rely on, serve a real checkpoint (README.md).\n'
+
+heading '4. The server stops (SIGTERM), starts again on the same store, and is asked again'
+stop_server
+start_server
+tier=disk
+table_head
+for i in 0 4 7 14; do
+  [ "$i" -lt ${#questions[@]} ] || continue
+  ask "${depths[i]}" "${questions[i]}" "${answers[i]}"
+  [ "$answer" = "${first_answer[${questions[i]}]}" ] ||
+    die "the answer was '${first_answer[${questions[i]}]}' before the restart"
+  [ "$(field state_tier "$reply")" = "$tier" ] || die "the state did not come from $tier"
+  [ "$(field tokens_prefilled "$reply")" = "$(field question_tokens "$reply")" ] ||
+    die "more was read than the question"
+  tier=memory  # from the second question on
+done
+printf '  The same answers. The first question took the state from disk; only questions were read.\n'
+
+heading "5. What the server counted since then (http://$metrics_address/metrics)"
+exec 4<>"/dev/tcp/${metrics_address%:*}/${metrics_address##*:}" || die "no metrics"
+printf 'GET /metrics HTTP/1.0\r\n\r\n' >&4
+scrape=$(cat <&4)
+exec 4>&-
+for name in longleaf_document_tokens_total longleaf_reused_tokens_total \
+  longleaf_question_tokens_total longleaf_generated_tokens_total \
+  'longleaf_state_lookups_total{tier="disk",result="hit"}' \
+  'longleaf_state_lookups_total{tier="memory",result="hit"}' \
+  'longleaf_state_bytes{tier="disk"}' 'longleaf_state_bytes{tier="memory"}'; do
+  value=$(metric "$name") || exit 1
+  printf '  %-60s %12s\n' "$name" "$(with_commas "$value")"
+  [ "$name" != longleaf_document_tokens_total ] || [ "$value" = 0 ] ||
+    die "the document was read again"
+done
+
+stop_server
+heading "Done in $SECONDS seconds. Now yourself:"
+printf '  %s\n' \
+  "$SHOWN_BIN/longleafd --model model/demo --store my-store &" \
+  "$SHOWN_BIN/longleaf upload model/demo/document.txt --id river --wait" \
+  "$SHOWN_BIN/longleaf ask river \"On which day is the market of the town of Brembley?\" --evidence 3" \
+  "$SHOWN_BIN/longleaf ask river          # a prompt for one question after another" \
+  "$SHOWN_BIN/longleaf upload FILE        # a text of your own, to see how it is read" \
+  "$SHOWN_BIN/longleaf list               # also: show, watch, text, delete, model" \
+  "curl -s localhost:7071/metrics         # Prometheus" \
+  "README.md                              # a real checkpoint, the API, all options"

@@ -61,8 +61,8 @@ class ProgressBar {
   ProgressBar(const ProgressBar&) = delete;
   ProgressBar& operator=(const ProgressBar&) = delete;
 
-  // Draws if enough time has passed since the last frame: a tenth of a second; for lines, ten seconds,
-  // also before the first. Without `left` the time left is estimated from the rate.
+  // Draws if enough time has passed since the last frame: a tenth of a second; for lines, ten
+  // seconds, also before the first. Without `left` the time left is estimated from the rate.
   void Update(int64_t done, int64_t total, std::optional<absl::Duration> left = std::nullopt);
   void set_label(const std::string& label) { label_ = label; }
   // Removes the bar, and writes `line` in its place if it is not empty and the style is not kNone.

@@ -62,10 +62,13 @@ absl::StatusOr<absl::Duration> ParseDuration(const std::string& text) {
 std::string FormatSpan(absl::Duration span) {
   const double exact = absl::ToDoubleSeconds(span);
   if (!std::isfinite(exact)) {
-    return exact < 0 ? "0 s" : "forever";
+    return exact < 0 ? "0 ms" : "forever";
+  }
+  if (exact < 0.0995) {
+    return absl::StrFormat("%.0f ms", 1000 * std::max(exact, 0.0));
   }
   if (exact < 0.995) {
-    return absl::StrFormat("%.2f s", std::max(exact, 0.0));
+    return absl::StrFormat("%.2f s", exact);
   }
   if (exact < 9.95) {
     return absl::StrFormat("%.1f s", exact);

@@ -15,7 +15,7 @@ namespace longleaf::service::cli {
 // and finite; INVALID_ARGUMENT otherwise.
 absl::StatusOr<absl::Duration> ParseDuration(const std::string& text);
 
-// Two units at most: "0.21 s", "17 s", "2 min 24 s", "1 h 05 min", "3 d 4 h".
+// Two units at most: "3 ms", "0.21 s", "17 s", "2 min 24 s", "1 h 05 min", "3 d 4 h".
 std::string FormatSpan(absl::Duration span);
 
 // With thousands separated: "1,234,567".

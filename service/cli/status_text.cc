@@ -25,11 +25,6 @@ std::string CodeName(grpc::StatusCode code) {
   return number < kCodeNames.size() ? kCodeNames[number] : absl::StrCat("CODE_", number);
 }
 
-std::string Violation(const std::string& subject, const std::string& description) {
-  return subject.empty() || description.empty() ? absl::StrCat(subject, description)
-                                                : absl::StrCat(subject, ": ", description);
-}
-
 void DecodeDetail(const google::protobuf::Any& any, Failure* failure) {
   google::rpc::ErrorInfo info;
   google::rpc::RetryInfo retry;
@@ -43,16 +38,16 @@ void DecodeDetail(const google::protobuf::Any& any, Failure* failure) {
                            absl::Nanoseconds(retry.retry_delay().nanos());
   } else if (any.UnpackTo(&bad_request)) {
     for (const auto& violation : bad_request.field_violations()) {
-      failure->violations.push_back(Violation(violation.field(), violation.description()));
+      failure->violations.push_back({violation.field(), violation.description()});
     }
   } else if (any.UnpackTo(&quota)) {
     failure->quota = true;
     for (const auto& violation : quota.violations()) {
-      failure->violations.push_back(Violation(violation.subject(), violation.description()));
+      failure->violations.push_back({violation.subject(), violation.description()});
     }
   } else if (any.UnpackTo(&precondition)) {
     for (const auto& violation : precondition.violations()) {
-      failure->violations.push_back(Violation(violation.subject(), violation.description()));
+      failure->violations.push_back({violation.subject(), violation.description()});
     }
   }
 }
@@ -67,6 +62,11 @@ bool NeverConnected(const std::string& message) {
   return absl::StrContains(message, "failed to connect to all addresses") ||
          absl::StrContains(message, "DNS resolution failed") ||
          absl::StrContains(message, "empty address list");
+}
+
+// Only this side's clock ends calls with a status that has no reason of Longleaf's.
+bool IsOwnDeadline(const Failure& failure) {
+  return failure.code == grpc::StatusCode::DEADLINE_EXCEEDED && failure.reason.empty();
 }
 
 std::string TransportMessage(const Failure& failure, const std::string& server) {
@@ -96,13 +96,21 @@ bool IsTransportFailure(const Failure& failure) {
 }
 
 std::string ErrorLine(const Failure& failure, const std::string& server) {
-  std::string text =
-      IsTransportFailure(failure) ? TransportMessage(failure, server) : failure.message;
-  for (const std::string& violation : failure.violations) {
-    // Servers often repeat the violation in the message.
-    if (!absl::StrContains(text, violation)) {
-      absl::StrAppend(&text, text.empty() ? "" : "; ", violation);
+  std::string text = IsTransportFailure(failure) ? TransportMessage(failure, server)
+                     : IsOwnDeadline(failure)    ? "not done in the time that --timeout gives"
+                                                 : failure.message;
+  for (const Failure::Violation& violation : failure.violations) {
+    // Servers often say in the message what the violation says.
+    const std::string& what =
+        violation.description.empty() ? violation.subject : violation.description;
+    if (absl::StrContains(text, what)) {
+      continue;
     }
+    absl::StrAppend(&text, text.empty() ? "" : "; ");
+    if (!violation.subject.empty() && !violation.description.empty()) {
+      absl::StrAppend(&text, violation.subject, ": ");
+    }
+    text += what;
   }
   if (text.empty()) {
     text = "the server gave no explanation";

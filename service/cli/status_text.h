@@ -18,8 +18,12 @@ struct Failure {
   std::string message;  // as sent: not yet safe for a terminal
   std::string reason;   // ErrorInfo.reason; empty when the status did not come from Longleaf
   std::optional<absl::Duration> retry_delay;
-  std::vector<std::string> violations;  // of fields, quotas, preconditions: "subject: description"
-  bool quota = false;                   // a quota is spent, which waiting does not mend
+  struct Violation {
+    std::string subject;
+    std::string description;
+  };
+  std::vector<Violation> violations;  // of fields, quotas, preconditions
+  bool quota = false;                 // a quota is spent, which waiting does not mend
 };
 
 // `status` is not OK. Details that cannot be parsed are ignored.
