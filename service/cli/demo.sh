@@ -11,8 +11,7 @@ set -u
 
 readonly ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 readonly MODEL=$ROOT/model/demo
-readonly SHOWN_BIN=${1:-}   # as the visitor would type it
-readonly START_SECONDS=30   # longest wait for a server to be ready, or to be gone
+readonly START_SECONDS=30  # longest wait for a server to be ready, or to be gone
 readonly RIGHT='✓' WRONG='✗'
 
 if [ $# -ne 1 ] || [ ! -x "$1/longleafd" ] || [ ! -x "$1/longleaf" ]; then
@@ -47,6 +46,7 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
+trap 'exit 1' USR1  # from die in a command substitution
 
 die() {
   printf '\n%sThe demonstration failed: %s%s\n' "$red" "$*" "$plain" >&2
@@ -54,6 +54,7 @@ die() {
     printf 'The last lines of the server:\n' >&2
     tail -n 8 "$work/log" >&2
   fi
+  [ "$BASHPID" = $$ ] || kill -USR1 $$
   exit 1
 }
 
@@ -154,7 +155,7 @@ ask() {
   [ "$depth" != - ] || depth=''
   printf ' %s%5s%s  %s\n' "$dim" "$depth" "$plain" "$question"
   reply=$("$BIN/longleaf" --json ask river-book "$question" </dev/null) || die "no answer"
-  answer=$(text_field text "$reply") || exit 1
+  answer=$(text_field text "$reply")
   mark=$green$RIGHT$plain
   if [ "$answer" != "$expected" ]; then
     right=0
@@ -185,7 +186,11 @@ table_head() {
 # client COMMAND...: as a visitor would see it. Its progress bars go to standard error, for which
 # a terminal on standard output is the better guide: `make demo | less` shall have their text too.
 client() {
-  command_line "longleaf $*"
+  local word shown=longleaf
+  for word in "$@"; do
+    case $word in *' '*) shown+=" \"$word\"" ;; *) shown+=" $word" ;; esac
+  done
+  command_line "$shown"
   if [ -t 1 ]; then
     "$BIN/longleaf" "$@"
   else
@@ -204,7 +209,7 @@ heading '1. A server, with its built-in model of 2 million parameters and an emp
 command_line 'longleafd --model model/demo --store STORE'
 start_server
 model=$("$BIN/longleaf" --json model) || die "longleaf model failed"
-attention=$(field attention "$model"),$(sed -n 's/.*"attention":"[^,]*,\([^"]*\)".*/\1/p' <<<"$model")
+attention=$(text_field attention "$model")
 window=${attention#*w=} window=${window%%,*}
 group=${attention#*g=} group=${group%%,*}
 printf '  ready at %s: %s, %s, context %s tokens\n' "$LONGLEAF_SERVER" "$attention" \
@@ -222,7 +227,10 @@ full=$((tokens * ${full_per_token%.*}))
 printf '  Kept: %s of state. A full cache of all keys and values would be %s.\n' \
   "$(megabytes "$state")" "$(megabytes "$full")"
 
-heading "3. Questions. The model sees the last $window to $((window + group - 1)) tokens as they are, all before as one core token for $group"
+heading '3. Questions, whose answers lie at these depths of the document'
+printf '  Of %s tokens the model sees the last %d to %d as they are. What lies before, and all these\n' \
+  "$(with_commas "$tokens")" "$window" $((window + group - 1))
+printf '  facts do, it sees as core tokens only, one for %d.\n' "$group"
 declare -a depths questions answers
 while IFS=$'\t' read -r depth question expected; do
   depths+=("$depth") questions+=("$question") answers+=("${expected# }")
@@ -233,11 +241,10 @@ for i in "${!questions[@]}"; do
   ask "${depths[i]}" "${questions[i]}" "${answers[i]}"
   first_answer[${questions[i]}]=$answer
 done
-printf '\n  %s%d of %d facts right, %d of %d refusals right.%s ' "$bold" "$facts_right" "$facts" \
-  "$others_right" "$others" "$plain"
-printf 'Every fact lies before the window. The model is that small\n'
-printf '  on purpose: it shows that the core tokens hold what was read, and is good for nothing else.\n'
-printf '  For answers to rely on, serve a real checkpoint (README.md).\n'
+printf '\n  %s%d of %d facts right. Of %d questions that the document does not answer, %d said so.%s\n' \
+  "$bold" "$facts_right" "$facts" "$others" "$others_right" "$plain"
+printf '  The model has 2 million parameters: enough to show that core tokens hold what was read, and\n'
+printf '  good for nothing else. For answers to rely on, serve a real checkpoint (README.md).\n'
 
 heading '4. The server stops (SIGTERM), starts again on the same store, and is asked again'
 stop_server
@@ -263,10 +270,10 @@ scrape=$(cat <&4)
 exec 4>&-
 for name in longleaf_document_tokens_total longleaf_reused_tokens_total \
   longleaf_question_tokens_total longleaf_generated_tokens_total \
-  'longleaf_state_lookups_total{tier="disk",result="hit"}' \
-  'longleaf_state_lookups_total{tier="memory",result="hit"}' \
+  'longleaf_state_lookups_total{result="hit",tier="disk"}' \
+  'longleaf_state_lookups_total{result="hit",tier="memory"}' \
   'longleaf_state_bytes{tier="disk"}' 'longleaf_state_bytes{tier="memory"}'; do
-  value=$(metric "$name") || exit 1
+  value=$(metric "$name")
   printf '  %-60s %12s\n' "$name" "$(with_commas "$value")"
   [ "$name" != longleaf_document_tokens_total ] || [ "$value" = 0 ] ||
     die "the document was read again"
@@ -275,11 +282,13 @@ done
 stop_server
 heading "Done in $SECONDS seconds. Now yourself:"
 printf '  %s\n' \
-  "$SHOWN_BIN/longleafd --model model/demo --store my-store &" \
-  "$SHOWN_BIN/longleaf upload model/demo/document.txt --id river --wait" \
-  "$SHOWN_BIN/longleaf ask river \"On which day is the market of the town of Brembley?\" --evidence 3" \
-  "$SHOWN_BIN/longleaf ask river          # a prompt for one question after another" \
-  "$SHOWN_BIN/longleaf upload FILE        # a text of your own, to see how it is read" \
-  "$SHOWN_BIN/longleaf list               # also: show, watch, text, delete, model" \
-  "curl -s localhost:7071/metrics         # Prometheus" \
-  "README.md                              # a real checkpoint, the API, all options"
+  "PATH=$BIN:\$PATH" \
+  'longleafd --model model/demo --store my-store &' \
+  'longleaf upload model/demo/document.txt --id river --wait' \
+  'longleaf ask river "What is the weight of the Wuttock boiler?" --evidence 3' \
+  'longleaf ask river                     # a prompt for one question after another' \
+  'longleaf upload FILE --wait            # a text of your own' \
+  'longleaf list                          # also: show, watch, text, update, delete, model' \
+  'curl -s localhost:7071/metrics         # for Prometheus' \
+  'kill %1                                # what was read stays in my-store' \
+  'README.md tells of real checkpoints, the API and all options.'
