@@ -9,7 +9,8 @@
 # 2 wrong usage; 130 or 143 when interrupted.
 set -u
 
-readonly ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd) || exit 1
+readonly ROOT
 readonly MODEL=$ROOT/model/demo
 readonly START_SECONDS=30  # longest wait for a server to be ready, or to be gone
 readonly RIGHT='✓' WRONG='✗'
@@ -18,7 +19,8 @@ if [ $# -ne 1 ] || [ ! -x "$1/longleafd" ] || [ ! -x "$1/longleaf" ]; then
   echo "usage: $0 BIN_DIR   (the folder of longleafd and longleaf; make build makes them)" >&2
   exit 2
 fi
-readonly BIN=$(cd "$1" && pwd)
+BIN=$(cd "$1" && pwd) || exit 1
+readonly BIN
 
 # Lengths in characters where the system knows UTF-8, and a point in numbers everywhere.
 { LC_ALL=C.UTF-8; } 2>/dev/null
