@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <memory>
@@ -67,8 +68,9 @@ class BenchCase {
 
   absl::StatusOr<BenchResult> Run() {
     ResetPeakMemory();
-    for (auto step : {&BenchCase::Prefill, &BenchCase::Save, &BenchCase::AnswerFromMemory,
-                      &BenchCase::AnswerFromDisk, &BenchCase::PlainFile}) {
+    for (auto step :
+         {&BenchCase::WarmUp, &BenchCase::Prefill, &BenchCase::Save, &BenchCase::AnswerFromMemory,
+          &BenchCase::AnswerFromDisk, &BenchCase::PlainFile}) {
       if (absl::Status status = (this->*step)(); !status.ok()) return status;
     }
     result_.peak_memory_bytes = PeakMemoryBytes();
@@ -76,6 +78,15 @@ class BenchCase {
   }
 
  private:
+  // A server has long taken its first step when a document comes: code is generated, weights and
+  // activations are in memory.
+  absl::Status WarmUp() {
+    auto scratch = session_.NewState(result_.policy);
+    if (!scratch.ok()) return scratch.status();
+    const auto rows = static_cast<size_t>(std::min(plan_.tokens, session_.options().chunk));
+    return session_.NextToken(**scratch, absl::MakeConstSpan(document_).subspan(0, rows)).status();
+  }
+
   absl::Status Prefill() {
     auto state = session_.NewState(result_.policy);
     if (!state.ok()) return state.status();

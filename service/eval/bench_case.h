@@ -28,7 +28,7 @@ struct BenchResult {
   PrefillCost cost;
 
   int64_t state_bytes = 0;             // as stored: canonical bytes of all segments
-  int64_t state_bytes_arithmetic = 0;  // design.md's formula
+  int64_t state_bytes_arithmetic = 0;  // the formula of model/core_state.h
   int64_t full_cache_bytes = 0;
   int64_t memory_state_bytes = 0;  // of the pages in memory
 
