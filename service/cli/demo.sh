@@ -230,9 +230,9 @@ printf '  Kept: %s of state. A full cache of all keys and values would be %s.\n'
   "$(megabytes "$state")" "$(megabytes "$full")"
 
 heading '3. Questions, whose answers lie at these depths of the document'
-printf '  Of %s tokens the model sees the last %d to %d as they are. What lies before, and all these\n' \
-  "$(with_commas "$tokens")" "$window" $((window + group - 1))
-printf '  facts do, it sees as core tokens only, one for %d.\n' "$group"
+printf '  The model sees the last %d to %d of %s tokens as they are. Everything before, and so every\n' \
+  "$window" $((window + group - 1)) "$(with_commas "$tokens")"
+printf '  fact asked for here, is left as core tokens only, one for %d.\n' "$group"
 declare -a depths questions answers
 while IFS=$'\t' read -r depth question expected; do
   depths+=("$depth") questions+=("$question") answers+=("${expected# }")
@@ -243,8 +243,8 @@ for i in "${!questions[@]}"; do
   ask "${depths[i]}" "${questions[i]}" "${answers[i]}"
   first_answer[${questions[i]}]=$answer
 done
-printf '\n  %s%d of %d facts right. Of %d questions that the document does not answer, %d said so.%s\n' \
-  "$bold" "$facts_right" "$facts" "$others" "$others_right" "$plain"
+printf '\n  %s%d of %d facts right; %d of %d times it noticed that the document does not say.%s\n' \
+  "$bold" "$facts_right" "$facts" "$others_right" "$others" "$plain"
 printf '  The model has 2 million parameters: enough to show that core tokens hold what was read, and\n'
 printf '  good for nothing else. For answers to rely on, serve a real checkpoint (README.md).\n'
 
