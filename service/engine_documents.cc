@@ -1,4 +1,4 @@
-// How the engine takes a document from text to a state in memory and on disk.
+// How the engine takes a document from its text to a state that has read all of it.
 
 #include <algorithm>
 #include <utility>
@@ -11,8 +11,6 @@ namespace longleaf::service {
 namespace {
 
 using Stage = DocumentJob::Stage;
-
-constexpr std::chrono::seconds kRetryAfter(2);  // for a store that does not take a record
 
 double Seconds(DocumentJob::Clock::duration duration) {
   return std::chrono::duration<double>(duration).count();
@@ -80,12 +78,8 @@ void Engine::Loop::AdvanceDocuments() {
     if (!job.uploaded && job.live == nullptr && !AnyoneWaitsFor(job.name)) {
       job.cancelled = true;  // every question that wanted it is gone
     }
-    if (draining_ && job.stage == Stage::kReading && !job.in_io && job.state != nullptr &&
-        job.state->tokens() > (job.stored ? job.stored->token_count() : 0) && !job.cancelled) {
-      Save(job);  // what has been read is not read again after the restart
-    }
-    if (draining_ && job.stage != Stage::kStoring && job.stage != Stage::kRecording) {
-      job.cancelled = true;
+    if (draining_ && !job.in_io && !job.cancelled) {
+      StopForDrain(job);
     }
     if (job.cancelled && !job.in_io) {
       if (job.stage <= Stage::kWaiting) {
@@ -127,6 +121,21 @@ void Engine::Loop::AdvanceDocuments() {
         break;
     }
   }
+}
+
+// A draining engine finishes what only has to be written. What has been read of the others is
+// stored once more, so that it is not read again after the restart.
+void Engine::Loop::StopForDrain(DocumentJob& job) {
+  if (job.stage == Stage::kStoring || job.stage == Stage::kRecording) {
+    return;
+  }
+  const int64_t stored = job.stored != nullptr ? job.stored->token_count() : 0;
+  if (job.stage == Stage::kReading && job.state->tokens() > stored && !job.saved_for_drain) {
+    job.saved_for_drain = true;
+    Save(job);
+    return;
+  }
+  job.cancelled = true;
 }
 
 void Engine::Loop::Load(DocumentJob& job) {
@@ -261,126 +270,6 @@ void Engine::Loop::DocumentAdvanced(DocumentJob& job, int64_t rows) {
   if (!job.in_io && job.state->tokens() - stored >= options_.checkpoint_tokens) {
     Save(job);
   }
-}
-
-void Engine::Loop::BecomeLive(DocumentJob& job) {
-  const auto now = DocumentJob::Clock::now();
-  const int64_t read = job.total() - job.tokens_reused;
-  if (read > 0) {
-    metrics_->PrefillSeconds(Seconds(now - job.reading_begun));
-    document_seconds_.store(0.7 * document_seconds_.load() +
-                            0.3 * Seconds(now - job.reading_begun));
-  }
-  auto live = std::make_shared<LiveDocument>();
-  live->name = job.name;
-  live->state = std::move(job.state);
-  live->token_ends = job.loaded.token_ends;
-  live->tier = read == 0 ? StateTier::kDisk : StateTier::kPrefill;
-  live->tokens_reused = job.tokens_reused;
-  live->tokens_prefilled = read;
-  live->seconds = Seconds(now - job.loading_begun);
-  job.live = live;
-  cache_.Insert(std::move(live));
-  ReleaseMemory(job);
-  job.stage = Stage::kStoring;
-  if (!job.in_io) {  // else Saved comes first
-    Save(job);
-  }
-}
-
-// Stores a branch of the state as it is now, while reading goes on. In kStoring, the whole.
-void Engine::Loop::Save(DocumentJob& job) {
-  const kernels::State* const state = job.live != nullptr ? job.live->state.get() : job.state.get();
-  const bool whole = state->tokens() == job.total();
-  if (whole && job.stored != nullptr && job.stored->token_count() == job.total()) {
-    EndDocument(job, absl::OkStatus());  // it came from there
-    return;
-  }
-  absl::StatusOr<std::unique_ptr<kernels::State>> branch = model_->backend().Branch(*state);
-  if (!branch.ok()) {
-    Saved(job, branch.status(), whole);
-    return;
-  }
-  job.saving = *std::move(branch);
-  SaveRequest request;
-  request.document = job.name;
-  request.tokens.assign(job.loaded.tokens.begin(),
-                        job.loaded.tokens.begin() + static_cast<std::ptrdiff_t>(state->tokens()));
-  request.state = job.saving.get();
-  request.base = job.stored;
-  request.replace_base = job.stored_is_ours;
-  RunIo(job, [this, &job, request = std::move(request), whole]() -> std::function<void()> {
-    const absl::StatusOr<store::SnapshotPtr> snapshot =
-        SaveState(*store_, *model_, *metrics_, request);
-    return [this, &job, snapshot, whole] { Saved(job, snapshot, whole); };
-  });
-}
-
-void Engine::Loop::Saved(DocumentJob& job, const absl::StatusOr<store::SnapshotPtr>& snapshot,
-                         bool whole) {
-  job.saving.reset();
-  if (snapshot.ok()) {
-    job.stored = *snapshot;
-    job.stored_is_ours = true;
-  } else if (!job.cancelled) {
-    // The text is durable and the state is in memory: the document can be asked, and costs another
-    // prefill should the state have to go.
-    log::Warn("state not stored",
-              {{"document", job.name.id}, {"error", snapshot.status().ToString()}});
-    metrics_->StateRejected("not_stored");
-  }
-  if (whole && !job.cancelled) {
-    EndDocument(job, absl::OkStatus());
-  }
-}
-
-// The document is read, or never will be. Questions that wait for it are told; an uploaded one gets
-// it into its record.
-void Engine::Loop::EndDocument(DocumentJob& job, const absl::Status& outcome) {
-  if (!outcome.ok()) {
-    log::Warn("document not read", {{"document", job.name.id}, {"error", outcome.ToString()}});
-    EndQuestionsOn(job.name, outcome);
-  }
-  if (job.stage <= Stage::kWaiting) {
-    metrics_->Waiting(RequestKind::kDocument, -1);
-    metrics_->Running(1);
-  }
-  ReleaseMemory(job);
-  job.state.reset();
-  job.outcome = outcome;
-  job.stage = Stage::kRecording;
-  metrics_->Finished(RequestKind::kDocument, outcome.ok() ? "read" : "failed");
-  metrics_->RequestSeconds(RequestKind::kDocument, Seconds(DocumentJob::Clock::now() - job.queued));
-  if (!job.uploaded || absl::IsNotFound(outcome)) {
-    job.cancelled = true;  // nothing to record
-    return;
-  }
-  if (!job.in_io) {
-    Record(job);
-  }
-}
-
-void Engine::Loop::Record(DocumentJob& job) {
-  RunIo(job, [this, &job, name = job.name, outcome = job.outcome]() -> std::function<void()> {
-    const absl::Status status =
-        store_
-            ->UpdateDocument(name.tenant, name.id,
-                             [&outcome](store::DocumentRecord& record) {
-                               record.state = outcome.ok() ? store::DocumentState::kActive
-                                                           : store::DocumentState::kFailed;
-                               record.failure_code = static_cast<int32_t>(outcome.code());
-                               record.failure_message = std::string(outcome.message());
-                               return absl::OkStatus();
-                             })
-            .status();
-    return [this, &job, status] {
-      if (status.ok() || absl::IsNotFound(status) || absl::IsDataLoss(status) || draining_) {
-        job.cancelled = true;
-      } else {
-        job.retry_at = DocumentJob::Clock::now() + kRetryAfter;
-      }
-    };
-  });
 }
 
 void Engine::Loop::ReleaseMemory(DocumentJob& job) {

@@ -143,7 +143,7 @@ std::vector<Engine::Loop::Member> Engine::Loop::Compose() {
   }
   std::vector<DocumentJob*> reading;
   for (const auto& job : documents_) {
-    if (job->stage == DocumentJob::Stage::kReading && !job->cancelled) {
+    if (job->stage == DocumentJob::Stage::kReading && !job->cancelled && !draining_) {
       reading.push_back(job.get());
     }
   }

@@ -40,6 +40,7 @@ struct DocumentJob {
   bool uploaded = false;   // has to become ACTIVE; else only read again for questions
   bool cancelled = false;  // deleted, or nobody waits for it any more
   bool in_io = false;      // an io task knows this job: it must stay
+  bool saved_for_drain = false;
   LoadedDocument loaded;
   std::unique_ptr<kernels::State> state;  // until it is live
   std::shared_ptr<LiveDocument> live;
@@ -125,6 +126,7 @@ class Engine::Loop {
   void AdvanceDocuments();
   // Runs `work` on the io executor, then what it returns on this thread. The job stays meanwhile.
   void RunIo(DocumentJob& job, std::function<std::function<void()>()> work);
+  void StopForDrain(DocumentJob& job);
   void Load(DocumentJob& job);
   void Loaded(DocumentJob& job, absl::StatusOr<LoadedDocument> loaded);
   void BeginState(DocumentJob& job);

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "service/document_messages.h"
+#include "service/question_messages.h"
 #include "service/sampling_request.h"
 #include "service/time_conversion.h"
 #include "service/write_call.h"
@@ -15,82 +16,6 @@ namespace {
 
 constexpr int64_t kMaxEvidence = 16;
 constexpr int64_t kMaxEvidenceText = 512;
-
-v1::StateTier ToMessage(StateTier tier) {
-  switch (tier) {
-    case StateTier::kMemory:
-      return v1::STATE_TIER_MEMORY;
-    case StateTier::kDisk:
-      return v1::STATE_TIER_DISK;
-    case StateTier::kPrefill:
-      return v1::STATE_TIER_PREFILL;
-  }
-  return v1::STATE_TIER_UNSPECIFIED;
-}
-
-v1::FinishReason ToMessage(FinishReason reason) {
-  switch (reason) {
-    case FinishReason::kEndOfText:
-      return v1::FINISH_REASON_END_OF_TEXT;
-    case FinishReason::kStopString:
-      return v1::FINISH_REASON_STOP_STRING;
-    case FinishReason::kMaxTokens:
-      return v1::FINISH_REASON_MAX_TOKENS;
-    case FinishReason::kContextFull:
-      return v1::FINISH_REASON_CONTEXT_FULL;
-  }
-  return v1::FINISH_REASON_UNSPECIFIED;
-}
-
-v1::TokenLogprobs::Candidate ToMessage(const TokenCandidate& candidate) {
-  v1::TokenLogprobs::Candidate out;
-  out.set_token(candidate.token);
-  out.set_text(candidate.text);
-  out.set_logprob(candidate.logprob);
-  return out;
-}
-
-v1::Started ToMessage(const AnswerStarted& started) {
-  v1::Started out;
-  out.set_tier(ToMessage(started.tier));
-  out.set_tokens_reused(started.tokens_reused);
-  out.set_tokens_prefilled(started.tokens_prefilled);
-  out.set_document_tokens_visible(started.document_tokens);
-  return out;
-}
-
-v1::TextDelta ToMessage(const AnswerText& text) {
-  v1::TextDelta out;
-  out.set_text(text.text);
-  for (const TokenLogprobs& token : text.logprobs) {
-    v1::TokenLogprobs* const logprobs = out.add_logprobs();
-    *logprobs->mutable_chosen() = ToMessage(token.chosen);
-    for (const TokenCandidate& other : token.top) {
-      *logprobs->add_top() = ToMessage(other);
-    }
-  }
-  return out;
-}
-
-v1::Finished ToMessage(const AnswerFinished& finished) {
-  v1::Finished out;
-  out.set_reason(ToMessage(finished.reason));
-  v1::Usage& usage = *out.mutable_usage();
-  usage.set_document_tokens(finished.document_tokens);
-  usage.set_question_tokens(finished.question_tokens);
-  usage.set_answer_tokens(finished.answer_tokens);
-  usage.set_tokens_reused(finished.tokens_reused);
-  usage.set_tokens_prefilled(finished.tokens_prefilled);
-  v1::Timings& timings = *out.mutable_timings();
-  *timings.mutable_queue() = ToDuration(finished.queue_seconds);
-  *timings.mutable_restore() = ToDuration(finished.restore_seconds);
-  *timings.mutable_prefill() = ToDuration(finished.prefill_seconds);
-  *timings.mutable_time_to_first_token() = ToDuration(finished.first_token_seconds);
-  *timings.mutable_decode() = ToDuration(finished.decode_seconds);
-  *timings.mutable_total() = ToDuration(finished.total_seconds);
-  out.set_seed(finished.seed);
-  return out;
-}
 
 // `text` without the broken characters that cutting it anywhere leaves at its ends.
 std::string WholeCharacters(std::string text) {
@@ -270,7 +195,7 @@ class AskCall final : public WriteCall<AskCall, v1::AskResponse> {
     }
     v1::AskResponse response;
     if (const auto* progress = std::get_if<Progress>(&event)) {
-      *response.mutable_progress() = service::ToMessage(*progress);
+      *response.mutable_progress() = ToMessage(*progress);
     } else if (const auto* started = std::get_if<AnswerStarted>(&event)) {
       *response.mutable_started() = ToMessage(*started);
     } else if (const auto* text = std::get_if<AnswerText>(&event)) {
