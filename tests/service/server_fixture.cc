@@ -46,10 +46,6 @@ void ServerTest::SetUp() {
   options_.threads = 2;
   options_.state_memory_bytes = int64_t{1} << 30;
   options_.drain_seconds = 5;
-  // oneDNN's OpenMP is not instrumented; the thread sanitizer would report its barriers as races.
-  if (const char* backend = std::getenv("LONGLEAF_TEST_BACKEND")) {
-    options_.backend = backend;
-  }
 }
 
 void ServerTest::TearDown() {
