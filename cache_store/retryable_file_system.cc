@@ -73,8 +73,8 @@ class RetryableDirectory : public rocksdb::FSDirectoryWrapper {
 
 class RetryableFileSystem : public rocksdb::FileSystemWrapper {
  public:
-  explicit RetryableFileSystem(std::shared_ptr<rocksdb::FileSystem> target)
-      : FileSystemWrapper(std::move(target)) {}
+  explicit RetryableFileSystem(const std::shared_ptr<rocksdb::FileSystem>& target)
+      : FileSystemWrapper(target) {}
   const char* Name() const override { return "longleaf.RetryableFileSystem"; }
 
   IOStatus NewWritableFile(const std::string& name, const FileOptions& options,
