@@ -1,11 +1,10 @@
 #include "model/config.h"
 
-#include <algorithm>
-
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "model/config_reader.h"
+#include "model/config_support.h"
 #include "model/json_text.h"
 
 namespace longleaf::model {
@@ -22,91 +21,6 @@ constexpr int64_t kMaxHeads = 4096;
 constexpr int64_t kMaxHeadDim = 4096;
 constexpr int64_t kMaxVocab = 1 << 24;
 constexpr int64_t kMaxContext = int64_t{1} << 30;
-
-Status ReadArchitecture(ConfigReader& in) {
-  constexpr char kSupported[] = "supported are LlamaForCausalLM and MistralForCausalLM";
-  std::string architecture;
-  const nlohmann::json* list = in.Find("architectures");
-  if (list != nullptr) {
-    if (!list->is_array() || list->size() != 1 || !list->front().is_string()) {
-      return in.Error("architectures", absl::StrCat("must name one architecture; ", kSupported));
-    }
-    architecture = list->front().get<std::string>();
-    if (architecture != "LlamaForCausalLM" && architecture != "MistralForCausalLM") {
-      return in.Error("architectures",
-                      absl::StrCat("is ", in.Text(list->front()), "; ", kSupported));
-    }
-  }
-  const nlohmann::json* type = in.Find("model_type");
-  if (type == nullptr && list == nullptr) {
-    return in.Error("architectures", absl::StrCat("is missing; ", kSupported));
-  }
-  if (type != nullptr && *type != "llama" && *type != "mistral") {
-    return in.Error("model_type",
-                    absl::StrCat("is ", in.Text(*type), "; supported are llama and mistral"));
-  }
-  return absl::OkStatus();
-}
-
-// Settings of relatives of the family. Each changes the result; the value in the middle is the one
-// that does not.
-Status RefuseWhatIsNotComputed(ConfigReader& in) {
-  struct Neutral {
-    const char* key;
-    nlohmann::json value;
-  };
-  const Neutral neutral[] = {
-      {"hidden_act", "silu"},
-      {"hidden_activation", "silu"},
-      {"attention_bias", false},
-      {"qkv_bias", false},
-      {"mlp_bias", false},
-      {"use_bias", false},
-      {"partial_rotary_factor", 1.0},
-      {"rotary_pct", 1.0},
-      {"rope_interleaved", false},
-      {"use_qk_norm", false},
-      {"qk_layernorm", false},
-      {"use_sliding_window", false},
-      {"is_decoder", true},
-      {"add_cross_attention", false},
-      {"attention_multiplier", 1.0},
-      {"residual_multiplier", 1.0},
-      {"embedding_multiplier", 1.0},
-      {"logits_scaling", 1.0},
-      {"num_local_experts", 1},
-      {"num_experts", 1},
-  };
-  for (const Neutral& setting : neutral) {
-    const nlohmann::json* value = in.Find(setting.key);
-    const bool same = value == nullptr || *value == setting.value ||
-                      // Hugging Face's Llama ignores this one.
-                      (std::string_view(setting.key) == "is_decoder" && value->is_boolean()) ||
-                      (std::string_view(setting.key) == "hidden_act" && *value == "swish");
-    if (!same) {
-      return in.Error(setting.key, absl::StrCat("is ", in.Text(*value), "; supported is ",
-                                                in.Text(setting.value), " only"));
-    }
-  }
-  for (const char* key :
-       {"quantization_config", "compression_config", "sliding_window", "attention_sinks",
-        "attn_logit_softcapping", "final_logit_softcapping", "clip_qkv", "query_pre_attn_scalar",
-        "attention_chunk_size", "no_rope_layers"}) {
-    if (const nlohmann::json* value = in.Find(key); value != nullptr) {
-      return in.Error(key, absl::StrCat("is ", in.Text(*value), "; supported is null only"));
-    }
-  }
-  if (const nlohmann::json* types = in.Find("layer_types"); types != nullptr) {
-    const bool full = types->is_array() &&
-                      std::all_of(types->begin(), types->end(), [](const nlohmann::json& type) {
-                        return type == "full_attention";
-                      });
-    if (!full) {
-      return in.Error("layer_types", "has other layers than full_attention");
-    }
-  }
-  return absl::OkStatus();
-}
 
 Status ReadRopeScaling(ConfigReader& in, const char* key, Config& config) {
   const nlohmann::json* object = in.Find(key);
@@ -267,12 +181,14 @@ absl::StatusOr<Config> Config::Parse(std::string_view json, const std::string& n
   if (!object.ok()) return object.status();
   ConfigReader in(*object, name, "");
   Config config;
-  Status status = ReadArchitecture(in);
-  if (status.ok()) status = RefuseWhatIsNotComputed(in);
+  Status status = CheckSupported(in);
   if (status.ok()) status = ReadSizes(in, config);
   if (status.ok()) status = in.Required("rms_norm_eps");
   if (status.ok()) status = in.Number("rms_norm_eps", 1e-12, 1.0, &config.norm_epsilon);
   if (status.ok()) status = in.Number("rope_theta", 1.0, 1e15, &config.rope_theta);
+  if (status.ok() && in.Find("rope_parameters") != nullptr && in.Find("rope_scaling") != nullptr) {
+    status = in.Error("rope_scaling", "stands beside rope_parameters; one of them must go");
+  }
   if (status.ok()) status = ReadRopeScaling(in, "rope_parameters", config);
   if (status.ok()) status = ReadRopeScaling(in, "rope_scaling", config);
   if (status.ok()) status = in.Boolean("tie_word_embeddings", &config.tied_embeddings);

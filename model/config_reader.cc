@@ -107,6 +107,7 @@ std::vector<std::string> ConfigReader::KeysNotAskedFor() const {
                                                    "dtype",
                                                    "hidden_dropout",
                                                    "id2label",
+                                                   "is_decoder",
                                                    "initializer_range",
                                                    "label2id",
                                                    "max_window_layers",

@@ -1,7 +1,6 @@
 #include "model/state_codec.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 
 #include "absl/strings/str_cat.h"

@@ -1,6 +1,6 @@
 #include "model/weights.h"
 
-#include <bit>
+#include <algorithm>
 #include <cstring>
 #include <optional>
 #include <set>
@@ -146,8 +146,9 @@ class Loader {
 // Moves a result into `out`, or hands back its error.
 template <typename T>
 Status Store(StatusOr<T> result, T& out) {
-  if (result.ok()) out = *std::move(result);
-  return result.status();
+  if (!result.ok()) return result.status();
+  out = *std::move(result);
+  return absl::OkStatus();
 }
 
 Status LoadLayer(Loader& loader, const Config& c, int64_t layer, LayerWeights& out) {

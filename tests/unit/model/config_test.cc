@@ -122,6 +122,9 @@ TEST(Config, RopeScaling) {
       500000);
   EXPECT_EQ(Parsed(TinyConfigWith("rope_scaling", R"({"rope_type":"default"})")).rope_scaling.kind,
             RotaryScaling::Kind::kNone);
+  std::string both = TinyConfigWith("rope_scaling", R"({"rope_type":"default"})");
+  both.insert(1, R"("rope_parameters": {"rope_type": "default"}, )");
+  EXPECT_THAT(Refusal(both), HasSubstr("rope_parameters"));
   for (const char* wrong :
        {R"({"type":"yarn","factor":4})", R"({"type":"dynamic","factor":4})", R"({"factor":4})",
         R"({"type":"linear"})", R"({"type":"linear","factor":0.5})",
