@@ -1,7 +1,6 @@
 // One ragged batch of several states against each state alone, and the rules of a step.
-#include <atomic>
-#include <cmath>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -13,7 +12,9 @@ namespace {
 
 class GoldenBatch : public testing::TestWithParam<BackendKind> {
  protected:
-  GoldenBatch() : golden_(LoadCase("gqa")), runner_(GetParam(), golden_, 256) {}
+  GoldenBatch() : golden_(LoadCase("gqa")), runner_(GetParam(), golden_, 256) {
+    golden_.policies = WithStreaming(std::move(golden_.policies));
+  }
 
   absl::Span<const int32_t> Tokens(int64_t first, int64_t count) const {
     return absl::MakeConstSpan(golden_.tokens)

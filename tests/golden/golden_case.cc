@@ -85,6 +85,12 @@ GoldenCase LoadCase(const std::string& name) {
   return golden;
 }
 
+std::vector<PolicyCase> WithStreaming(std::vector<PolicyCase> policies) {
+  policies.push_back({kernels::AttentionPolicy::Streaming(4, 16), {}});
+  policies.push_back({kernels::AttentionPolicy::Streaming(0, 16), {}});
+  return policies;
+}
+
 std::string NameOf(BackendKind kind) {
   return kind == BackendKind::kReference ? "reference" : "cpu";
 }

@@ -45,6 +45,10 @@ std::vector<std::string> CaseNames();
 // Fails the test when the files are not as they should be.
 GoldenCase LoadCase(const std::string& name);
 
+// The case's policies and two of `streaming`, for which there are no golden logits: properties must
+// hold under them too.
+std::vector<PolicyCase> WithStreaming(std::vector<PolicyCase> policies);
+
 enum class BackendKind { kReference, kCpu };
 std::string NameOf(BackendKind kind);
 

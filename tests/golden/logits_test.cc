@@ -43,7 +43,31 @@ TEST_P(GoldenLogits, EveryChunkSizeAgrees) {
   }
 }
 
-// The test above must be able to fail: logits of one policy are not those of another.
+// A window longer than the text is full attention, whatever the policy is called.
+TEST_P(GoldenLogits, WindowLongerThanTheTextIsFullAttention) {
+  const auto& [kind, name] = GetParam();
+  const GoldenCase golden = LoadCase(name);
+  Runner runner(kind, golden);
+  ASSERT_TRUE(runner.ok());
+  for (const PolicyCase& full : golden.policies) {
+    if (full.policy.kind != kernels::AttentionPolicy::Kind::kFull) continue;
+    for (const auto& policy :
+         {kernels::AttentionPolicy::Streaming(4, 2048),
+          kernels::AttentionPolicy::Streaming(0, 2048),
+          kernels::AttentionPolicy::Cca(8, 2048, kernels::CoreHeads::kQuery)}) {
+      // As above: one policy is enough for the reference on a long sequence.
+      if (kind == BackendKind::kReference && golden.tokens.size() > 200 && policy.sinks == 0) {
+        continue;
+      }
+      SCOPED_TRACE(policy.ToString());
+      const auto state = runner.NewState(policy);
+      EXPECT_TRUE(
+          Agree(runner.Read(*state, golden.tokens, 100, full.expected.rows()), full.expected));
+    }
+  }
+}
+
+// EveryChunkSizeAgrees must be able to fail: logits of one policy are not those of another.
 class GoldenDifference : public testing::TestWithParam<std::string> {};
 
 TEST_P(GoldenDifference, AnotherPolicyDoesNotAgree) {

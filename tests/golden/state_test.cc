@@ -1,8 +1,11 @@
 // States: stored and restored against live, branch against fresh, reference against CPU, and a step
 // that is cancelled half way.
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -18,7 +21,9 @@ namespace {
 class GoldenState : public testing::TestWithParam<std::tuple<BackendKind, std::string>> {
  protected:
   GoldenState()
-      : golden_(LoadCase(std::get<1>(GetParam()))), runner_(std::get<0>(GetParam()), golden_) {}
+      : golden_(LoadCase(std::get<1>(GetParam()))), runner_(std::get<0>(GetParam()), golden_) {
+    golden_.policies = WithStreaming(std::move(golden_.policies));
+  }
 
   absl::Span<const int32_t> Tokens(int64_t first, int64_t count) const {
     return absl::MakeConstSpan(golden_.tokens)
