@@ -14,6 +14,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "service/call_context.h"
 #include "service/document_service.h"
 #include "service/log.h"
@@ -114,6 +115,10 @@ absl::Status Server::Rep::LoadModel() {
        {"seconds",
         absl::StrCat(
             std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count())}});
+  if (!model->config().unknown_keys.empty()) {
+    log::Warn("config.json has keys that this server does not know",
+              {{"keys", absl::StrJoin(model->config().unknown_keys, ",")}});
+  }
   if (model->attention_overridden()) {
     log::Warn("attention is the operator's choice, not what this checkpoint was tuned for",
               {{"attention", model->policy().ToString()}});
