@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "model/state_codec.h"
 #include "model/streaming_tokenizer.h"
 #include "service/errors.h"
+#include "service/state/stored_state.h"
 
 namespace longleaf::service {
 namespace {
@@ -100,65 +100,6 @@ absl::Status ReadAllTokens(store::Store& store, const ServedModel& model,
   return absl::OkStatus();
 }
 
-// Reads a segment from its first byte to its last, a verified value at a time.
-class SegmentCursor {
- public:
-  SegmentCursor(store::Store& store, const store::Snapshot& snapshot, int64_t segment)
-      : store_(store), snapshot_(snapshot), segment_(segment) {}
-
-  absl::Status Read(absl::Span<std::byte> out) {
-    while (!out.empty()) {
-      if (rest_.empty()) {
-        const auto& info = snapshot_.segments()[static_cast<size_t>(segment_)]->info();
-        if (next_value_ >= info.value_count()) {
-          return absl::DataLossError("a stored state is shorter than its meta says");
-        }
-        absl::StatusOr<absl::Span<const std::byte>> value =
-            store_.ReadValue(snapshot_, segment_, next_value_++, buffer_);
-        if (!value.ok()) {
-          return value.status();
-        }
-        rest_ = *value;
-      }
-      const size_t n = std::min(out.size(), rest_.size());
-      std::memcpy(out.data(), rest_.data(), n);
-      out.remove_prefix(n);
-      rest_.remove_prefix(n);
-    }
-    return absl::OkStatus();
-  }
-
- private:
-  store::Store& store_;
-  const store::Snapshot& snapshot_;
-  const int64_t segment_;
-  int64_t next_value_ = 0;
-  store::ValueBuffer buffer_;
-  absl::Span<const std::byte> rest_;
-};
-
-absl::Status DecodeAll(store::Store& store, ServedModel& model, const store::Snapshot& snapshot,
-                       kernels::State& state) {
-  absl::StatusOr<model::SnapshotLayout> layout =
-      model::SnapshotLayout::FromMeta(snapshot.meta(), model.shape());
-  if (!layout.ok()) {
-    return layout.status();
-  }
-  for (int64_t i = 0; i < layout->segments(); ++i) {
-    SegmentCursor cursor(store, snapshot, i);
-    if (absl::Status status = model::DecodeSegment(
-            model.backend(), *layout, i,
-            [&cursor](absl::Span<std::byte> out) { return cursor.Read(out); }, state);
-        !status.ok()) {
-      return status;
-    }
-  }
-  SegmentCursor cursor(store, snapshot, layout->segments());
-  return model::DecodeTail(
-      model.backend(), *layout, [&cursor](absl::Span<std::byte> out) { return cursor.Read(out); },
-      state);
-}
-
 }  // namespace
 
 absl::StatusOr<LoadedDocument> LoadDocument(store::Store& store, const ServedModel& model,
@@ -238,7 +179,13 @@ absl::Status PrepareRestore(ServedModel& model, const store::Snapshot& snapshot,
 absl::Status RestoreState(store::Store& store, ServedModel& model, Metrics& metrics,
                           const store::Snapshot& snapshot, const absl::Status& prepared,
                           kernels::State& state) {
-  const absl::Status status = prepared.ok() ? DecodeAll(store, model, snapshot, state) : prepared;
+  absl::Status status = prepared;
+  if (status.ok()) {
+    absl::StatusOr<model::SnapshotLayout> layout =
+        model::SnapshotLayout::FromMeta(snapshot.meta(), model.shape());
+    status =
+        layout.ok() ? ReadState(store, model.backend(), snapshot, *layout, state) : layout.status();
+  }
   if (absl::IsDataLoss(status)) {
     metrics.StateRejected("corrupt");
     store.DropSnapshot(snapshot.key(), store::DropReason::kCorrupt).IgnoreError();
@@ -274,44 +221,8 @@ absl::StatusOr<store::SnapshotPtr> SaveState(store::Store& store, ServedModel& m
       commit.replaces = request.base->key();
     }
   }
-  const auto add = [&](store::SegmentKind kind, model::TokenSpan span, int64_t bytes,
-                       auto encode) -> absl::Status {
-    absl::StatusOr<std::unique_ptr<store::SegmentWriter>> writer =
-        store.NewSegment({request.document.tenant, kind, span.begin, span.end, bytes});
-    if (!writer.ok()) {
-      return writer.status();
-    }
-    absl::Status status =
-        encode([&writer](absl::Span<const std::byte> data) { return (*writer)->Append(data); });
-    if (!status.ok()) {
-      return status;
-    }
-    absl::StatusOr<store::SegmentPtr> segment = (*writer)->Finish();
-    if (!segment.ok()) {
-      return segment.status();
-    }
-    commit.segments.push_back(*std::move(segment));
-    return absl::OkStatus();
-  };
-  for (auto i = static_cast<int64_t>(commit.segments.size()); i < layout->segments(); ++i) {
-    if (absl::Status status =
-            add(store::SegmentKind::kCore, layout->span(i), layout->SegmentBytes(),
-                [&](auto write) {
-                  return model::EncodeSegment(model.backend(), *request.state, *layout, i, write);
-                });
-        !status.ok()) {
-      return status;
-    }
-  }
-  if (absl::Status status = add(store::SegmentKind::kTail, layout->tail_span(), layout->TailBytes(),
-                                [&](auto write) {
-                                  return model::EncodeTail(model.backend(), *request.state, *layout,
-                                                           write);
-                                });
-      !status.ok()) {
-    return status;
-  }
-  absl::StatusOr<store::SnapshotPtr> snapshot = store.CommitSnapshot(commit);
+  absl::StatusOr<store::SnapshotPtr> snapshot =
+      WriteState(store, model.backend(), *request.state, *layout, std::move(commit));
   if (snapshot.ok()) {
     metrics.StateSaveSeconds(SecondsSince(begun));
   }

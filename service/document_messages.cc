@@ -85,7 +85,13 @@ v1::Document ToMessage(const store::DocumentRecord& record,
                         record.state == store::DocumentState::kFailed;
   const bool reading = live.has_value() && !finished;
   out.set_state(ToMessage(reading ? live->state : record.state));
-  *out.mutable_progress() = ToMessage(reading ? live->progress : ProgressOf(record));
+  Progress progress = ProgressOf(record);
+  if (live.has_value() && (!finished || live->state == store::DocumentState::kActive)) {
+    progress.tokens_done = live->progress.tokens_done;
+    progress.tokens_reused = live->progress.tokens_reused;
+    progress.eta_seconds = live->progress.eta_seconds;
+  }
+  *out.mutable_progress() = ToMessage(progress);
   *out.mutable_create_time() = ToTimestamp(record.create_time_us);
   *out.mutable_update_time() = ToTimestamp(record.update_time_us);
   if (record.expire_time_us != 0) {

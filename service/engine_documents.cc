@@ -88,7 +88,11 @@ void Engine::Loop::AdvanceDocuments() {
         metrics_->Running(-1);
       }
       ReleaseMemory(job);
-      board_.Remove(job.name);
+      if (job.recorded) {
+        board_.PostLast(job.name, {store::DocumentState::kActive, ProgressOf(job)});
+      } else {
+        board_.Remove(job.name);
+      }
       it = documents_.erase(it);
       continue;
     }
@@ -237,7 +241,9 @@ void Engine::Loop::Restored(DocumentJob& job, const absl::Status& status,
   }
   job.tokens_reused = job.state->tokens();
   metrics_->StateLoadSeconds("disk", Seconds(DocumentJob::Clock::now() - job.loading_begun));
-  metrics_->ReusedTokens(job.tokens_reused);
+  if (job.uploaded) {  // for a question, its start counts them
+    metrics_->ReusedTokens(job.tokens_reused);
+  }
   BeginReading(job);
 }
 
@@ -277,22 +283,32 @@ void Engine::Loop::ReleaseMemory(DocumentJob& job) {
   job.reserved_bytes = 0;
 }
 
+// Of the document, without BOS and preamble.
+Progress Engine::Loop::ProgressOf(const DocumentJob& job) const {
+  const int64_t prefix = model_->prefix_tokens();
+  const int64_t done = job.live != nullptr    ? job.total()
+                       : job.state != nullptr ? job.state->tokens()
+                                              : 0;
+  Progress progress;
+  progress.tokens_total = std::max<int64_t>(0, job.total() - prefix);
+  progress.tokens_done = std::max<int64_t>(0, done - prefix);
+  progress.tokens_reused = std::max<int64_t>(0, job.tokens_reused - prefix);
+  const double seconds = Seconds(DocumentJob::Clock::now() - job.reading_begun);
+  if (job.live != nullptr) {
+    progress.eta_seconds = 0;
+  } else if (done > job.tokens_reused && seconds > 0) {
+    progress.eta_seconds = seconds * static_cast<double>(job.total() - done) /
+                           static_cast<double>(done - job.tokens_reused);
+  }
+  return progress;
+}
+
 void Engine::Loop::PostProgress(DocumentJob& job) {
   ProgressBoard::Entry entry;
   entry.state = job.stage == Stage::kReading || job.stage == Stage::kStoring
                     ? store::DocumentState::kPrefilling
                     : store::DocumentState::kQueued;
-  // Of the document, without BOS and preamble.
-  const int64_t prefix = model_->prefix_tokens();
-  const int64_t done = job.state != nullptr ? job.state->tokens() : 0;
-  entry.progress.tokens_total = std::max<int64_t>(0, job.total() - prefix);
-  entry.progress.tokens_done = std::max<int64_t>(0, done - prefix);
-  entry.progress.tokens_reused = std::max<int64_t>(0, job.tokens_reused - prefix);
-  const double seconds = Seconds(DocumentJob::Clock::now() - job.reading_begun);
-  if (done > job.tokens_reused && seconds > 0) {
-    entry.progress.eta_seconds = seconds * static_cast<double>(job.total() - done) /
-                                 static_cast<double>(done - job.tokens_reused);
-  }
+  entry.progress = ProgressOf(job);
   const std::optional<ProgressBoard::Entry> before = board_.Find(job.name);
   if (before.has_value() && before->state == entry.state &&
       before->progress.tokens_done == entry.progress.tokens_done &&

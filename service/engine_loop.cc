@@ -234,7 +234,7 @@ void Engine::Loop::StepFailed(const absl::Status& status, const std::vector<Memb
   }
   if (absl::IsResourceExhausted(status)) {
     if (cache_.EvictOne()) {
-      metrics_->StateEvicted("memory", "capacity");
+      metrics_->MemoryStateEvicted();
       return;
     }
     const Member& newest = members.back();
@@ -265,7 +265,7 @@ bool Engine::Loop::Reserve(int64_t bytes) {
     if (!cache_.EvictOne()) {
       return false;
     }
-    metrics_->StateEvicted("memory", "capacity");
+    metrics_->MemoryStateEvicted();
   }
   reserved_bytes_ += bytes;
   return true;

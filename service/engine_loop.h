@@ -41,6 +41,7 @@ struct DocumentJob {
   bool cancelled = false;  // deleted, or nobody waits for it any more
   bool in_io = false;      // an io task knows this job: it must stay
   bool saved_for_drain = false;
+  bool recorded = false;  // its record says ACTIVE
   LoadedDocument loaded;
   std::unique_ptr<kernels::State> state;  // until it is live
   std::shared_ptr<LiveDocument> live;
@@ -141,6 +142,7 @@ class Engine::Loop {
   void EndDocument(DocumentJob& job, const absl::Status& outcome);
   void Record(DocumentJob& job);
   void ReleaseMemory(DocumentJob& job);
+  Progress ProgressOf(const DocumentJob& job) const;
   void PostProgress(DocumentJob& job);
 
   const EngineOptions options_;

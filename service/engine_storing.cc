@@ -83,7 +83,7 @@ void Engine::Loop::Saved(DocumentJob& job, const absl::StatusOr<store::SnapshotP
     // prefill should the state have to go.
     log::Warn("state not stored",
               {{"document", job.name.id}, {"error", snapshot.status().ToString()}});
-    metrics_->StateRejected("not_stored");
+    metrics_->StateSaveFailed();
   }
   if (whole && !job.cancelled) {
     EndDocument(job, absl::OkStatus());
@@ -131,6 +131,7 @@ void Engine::Loop::Record(DocumentJob& job) {
             .status();
     return [this, &job, status] {
       if (status.ok() || absl::IsNotFound(status) || absl::IsDataLoss(status) || draining_) {
+        job.recorded = status.ok() && job.outcome.ok();
         job.cancelled = true;
       } else {
         job.retry_at = DocumentJob::Clock::now() + kRetryAfter;

@@ -8,6 +8,7 @@
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
 
+#include <atomic>
 #include <sstream>
 #include <utility>
 #include <vector>
@@ -41,6 +42,8 @@ std::string KindName(RequestKind kind) {
 // The gauges that mirror the store and the engine's memory, filled at scrape time.
 class Readings : public prometheus::Collectable {
  public:
+  void CountMemoryEviction() { memory_evictions_.fetch_add(1, std::memory_order_relaxed); }
+
   void Set(std::function<GaugeReadings()> read) {
     MutexLock lock(&mutex_);
     read_ = std::move(read);
@@ -68,14 +71,24 @@ class Readings : public prometheus::Collectable {
     Add(bytes, static_cast<double>(now.state_bytes_memory), {{"tier", "memory"}});
     Add(bytes, static_cast<double>(now.state_bytes_disk), {{"tier", "disk"}});
     auto& capacity = Gauge(out, "longleaf_state_capacity_bytes",
-                           "The cap on longleaf_state_bytes by tier; 0: none but the disk");
+                           "The cap by tier (disk: states and text together); 0: none");
     Add(capacity, static_cast<double>(now.state_capacity_memory), {{"tier", "memory"}});
     Add(capacity, static_cast<double>(now.state_capacity_disk), {{"tier", "disk"}});
+    const auto dropped = [&now](const char* reason) {
+      const auto found = now.disk_drops.find(reason);
+      return found == now.disk_drops.end() ? 0.0 : static_cast<double>(found->second);
+    };
     auto& drops = Counter(out, "longleaf_store_snapshots_removed_total",
                           "Stored states removed from disk, by reason; capacity: evicted");
-    for (const auto& [reason, count] : now.disk_drops) {
-      Add(drops, static_cast<double>(count), {{"reason", reason}});
+    for (const char* reason :
+         {"capacity", "replaced", "deleted", "corrupt", "fingerprint", "unreadable"}) {
+      Add(drops, dropped(reason), {{"reason", reason}});
     }
+    auto& evictions =
+        Counter(out, "longleaf_state_evictions_total", "States let go for want of space, by tier");
+    Add(evictions, static_cast<double>(memory_evictions_.load(std::memory_order_relaxed)),
+        {{"reason", "capacity"}, {"tier", "memory"}});
+    Add(evictions, dropped("capacity"), {{"reason", "capacity"}, {"tier", "disk"}});
     Add(Gauge(out, "longleaf_store_text_bytes", "Bytes of document text in the store"),
         static_cast<double>(now.store_text_bytes), {});
     Add(Gauge(out, "longleaf_store_write_stopped", "1 while RocksDB refuses writes"),
@@ -117,6 +130,7 @@ class Readings : public prometheus::Collectable {
     family.metric.push_back(std::move(metric));
   }
 
+  std::atomic<int64_t> memory_evictions_{0};
   mutable Mutex mutex_;
   std::function<GaugeReadings()> read_ ABSL_GUARDED_BY(mutex_);
 };
@@ -184,8 +198,9 @@ struct Metrics::Rep {
       HistogramFamily("longleaf_state_load_seconds", "Making a stored state usable, by tier");
   Histogram& save = HistogramFamily("longleaf_state_save_seconds", "Storing a state or checkpoint")
                         .Add({}, kLongSeconds);
-  Family<Counter>& evictions =
-      CounterFamily("longleaf_state_evictions_total", "States let go, by tier and reason");
+  Counter& save_failures =
+      CounterFamily("longleaf_state_save_failures_total", "States that could not be stored")
+          .Add({});
   Family<Counter>& state_rejected =
       CounterFamily("longleaf_state_rejected_total", "Stored states refused before use, by reason");
 };
@@ -198,12 +213,18 @@ Metrics::Metrics() : rep_(std::make_unique<Rep>()) {
   for (const char* tier : {"memory", "disk"}) {
     rep_->lookups.Add({{"tier", tier}, {"result", "hit"}});
     rep_->lookups.Add({{"tier", tier}, {"result", "miss"}});
-    rep_->evictions.Add({{"tier", tier}, {"reason", "capacity"}});
   }
   for (const char* reason : {"corrupt", "fingerprint", "unreadable"}) {
     rep_->state_rejected.Add({{"reason", reason}});
   }
   rep_->rejected.Add({{"reason", "queue_full"}});
+  rep_->load.Add({{"tier", "disk"}}, kLongSeconds);
+  for (const RequestKind kind : {RequestKind::kDocument, RequestKind::kQuestion}) {
+    rep_->request.Add({{"kind", KindName(kind)}}, kLongSeconds);
+  }
+  rep_->finished.Add({{"kind", "document"}, {"reason", "read"}});
+  rep_->finished.Add({{"kind", "document"}, {"reason", "failed"}});
+  rep_->finished.Add({{"kind", "question"}, {"reason", "end_of_text"}});
 }
 
 Metrics::~Metrics() = default;
@@ -252,9 +273,8 @@ void Metrics::StateLoadSeconds(absl::string_view tier, double seconds) {
   rep_->load.Add({{"tier", std::string(tier)}}, kLongSeconds).Observe(seconds);
 }
 void Metrics::StateSaveSeconds(double seconds) { rep_->save.Observe(seconds); }
-void Metrics::StateEvicted(absl::string_view tier, absl::string_view reason) {
-  rep_->evictions.Add({{"tier", std::string(tier)}, {"reason", std::string(reason)}}).Increment();
-}
+void Metrics::MemoryStateEvicted() { rep_->readings->CountMemoryEviction(); }
+void Metrics::StateSaveFailed() { rep_->save_failures.Increment(); }
 void Metrics::StateRejected(absl::string_view reason) {
   rep_->state_rejected.Add({{"reason", std::string(reason)}}).Increment();
 }

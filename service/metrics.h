@@ -69,7 +69,8 @@ class Metrics {
   void StateLookup(absl::string_view tier, absl::string_view result);
   void StateLoadSeconds(absl::string_view tier, double seconds);
   void StateSaveSeconds(double seconds);
-  void StateEvicted(absl::string_view tier, absl::string_view reason);
+  void StateSaveFailed();
+  void MemoryStateEvicted();  // the disk's evictions are the store's to count
   void StateRejected(absl::string_view reason);
 
   // Both are to be registered with the exposer.

@@ -1,8 +1,12 @@
 #include "service/options.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cctype>
+#include <cstdlib>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -11,18 +15,34 @@
 namespace longleaf::service {
 namespace {
 
-// One environment variable for each option, named after it.
-void NameEnvironment(CLI::App& group) {
-  for (CLI::Option* const option : group.get_options()) {
-    if (option->get_lnames().empty()) {
-      continue;
+// Options that the environment sets (LONGLEAF_<NAME>) and the command line does not, as arguments:
+// so they stand before the config file, which CLI11's own order would put first.
+std::vector<std::string> FromEnvironment(const CLI::App& app,
+                                         const std::vector<std::string>& arguments) {
+  std::vector<std::string> out;
+  std::vector<const CLI::App*> groups = app.get_subcommands([](const CLI::App*) { return true; });
+  groups.push_back(&app);
+  for (const CLI::App* const group : groups) {
+    for (const CLI::Option* const option : group->get_options()) {
+      if (option->get_lnames().empty() || option->get_type_size() == 0) {
+        continue;  // --help and --version
+      }
+      const std::string flag = "--" + option->get_lnames().front();
+      std::string name = "LONGLEAF_" + option->get_lnames().front();
+      for (char& c : name) {
+        c = c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+      }
+      const char* const value = std::getenv(name.c_str());
+      const bool given =
+          std::any_of(arguments.begin(), arguments.end(), [&flag](const std::string& argument) {
+            return argument == flag || argument.rfind(flag + "=", 0) == 0;
+          });
+      if (value != nullptr && !given) {
+        out.push_back(flag + "=" + value);
+      }
     }
-    std::string name = option->get_lnames().front();
-    for (char& c : name) {
-      c = c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-    }
-    option->envname("LONGLEAF_" + name);
   }
+  return out;
 }
 
 void Declare(CLI::App& app, Options& o) {
@@ -30,13 +50,14 @@ void Declare(CLI::App& app, Options& o) {
   const auto group = [&app](const std::string& name) { return app.add_option_group(name); };
   app.set_version_flag("--version", std::string("longleafd ") + kVersion);
   app.set_config("--config", "", "Read options from FILE: lines of name = value")
-      ->type_name("FILE")
-      ->envname("LONGLEAF_CONFIG");
+      ->type_name("FILE");
 
   auto* where = group("Where");
   where->add_option("--listen", o.listen, "gRPC address; port 0 picks a free one")
       ->type_name("HOST:PORT");
-  where->add_option("--metrics-listen", o.metrics_listen, "Prometheus and health address")
+  where
+      ->add_option("--metrics-listen", o.metrics_listen,
+                   "Prometheus address; port 0 picks a free one")
       ->type_name("HOST:PORT");
   where->add_option("--store", o.store_path, "Directory of documents and states, made if missing")
       ->type_name("DIR");
@@ -105,10 +126,6 @@ void Declare(CLI::App& app, Options& o) {
   process->add_option("--log-format", o.log_format, "text or json")
       ->check(CLI::IsMember({"text", "json"}))
       ->type_name("FORMAT");
-
-  for (CLI::App* const options : app.get_subcommands([](CLI::App*) { return true; })) {
-    NameEnvironment(*options);  // the groups: each is a nameless subcommand
-  }
 }
 
 }  // namespace
@@ -123,7 +140,12 @@ absl::StatusOr<Options> ParseOptions(int argc, const char* const* argv) {
   app.get_formatter()->column_width(36);
   try {
     Declare(app, options);
-    app.parse(argc, argv);
+    std::vector<std::string> arguments(argv + 1, argv + argc);
+    for (std::string& argument : FromEnvironment(app, arguments)) {
+      arguments.push_back(std::move(argument));
+    }
+    std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants a vector
+    app.parse(std::move(arguments));
   } catch (const CLI::CallForHelp&) {
     return absl::CancelledError(app.help());
   } catch (const CLI::CallForVersion&) {

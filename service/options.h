@@ -46,7 +46,7 @@ struct Options {
   std::string log_format = "text";  // text, json
 };
 
-// Parses the command line, then --config FILE, then the environment (LONGLEAF_*); the first that
+// Parses the command line, then the environment (LONGLEAF_*), then --config FILE; the first that
 // names an option wins. A --help or --version gives CANCELLED with the text to print as message;
 // INVALID_ARGUMENT says what is wrong in one line.
 absl::StatusOr<Options> ParseOptions(int argc, const char* const* argv);

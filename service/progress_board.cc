@@ -23,6 +23,22 @@ void ProgressBoard::Post(const store::DocumentName& name, const Entry& entry) {
   Notify(name);
 }
 
+void ProgressBoard::PostLast(const store::DocumentName& name, const Entry& entry) {
+  constexpr size_t kKept = 1024;
+  MutexLock lock(&mutex_);
+  entries_[name] = entry;
+  finished_.push_back(name);
+  if (finished_.size() > kKept) {
+    const auto oldest = entries_.find(finished_.front());
+    // Unless it is being read anew.
+    if (oldest != entries_.end() && oldest->second.state == store::DocumentState::kActive) {
+      entries_.erase(oldest);
+    }
+    finished_.pop_front();
+  }
+  Notify(name);
+}
+
 void ProgressBoard::Remove(const store::DocumentName& name) {
   MutexLock lock(&mutex_);
   entries_.erase(name);

@@ -3,6 +3,7 @@
 #define LONGLEAF_SERVICE_PROGRESS_BOARD_H_
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -48,7 +49,10 @@ class ProgressBoard {
   std::unique_ptr<Subscription> Subscribe(const store::DocumentName& name, Listener listener);
 
   void Post(const store::DocumentName& name, const Entry& entry);
-  // The document is no longer being read: its record in the store says what became of it.
+  // The document has been read: its last entry is kept for a while (the latest 1024 of all), for
+  // the counts that its record does not have.
+  void PostLast(const store::DocumentName& name, const Entry& entry);
+  // Nothing is known of it any more.
   void Remove(const store::DocumentName& name);
   std::optional<Entry> Find(const store::DocumentName& name) const;
 
@@ -62,6 +66,7 @@ class ProgressBoard {
 
   mutable Mutex mutex_;
   std::map<store::DocumentName, Entry> entries_ ABSL_GUARDED_BY(mutex_);
+  std::deque<store::DocumentName> finished_ ABSL_GUARDED_BY(mutex_);  // oldest first
   std::map<int64_t, Watcher> watchers_ ABSL_GUARDED_BY(mutex_);
   int64_t next_id_ ABSL_GUARDED_BY(mutex_) = 1;
 };

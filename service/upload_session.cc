@@ -193,8 +193,8 @@ absl::Status UploadSession::Commit() {
 absl::StatusOr<store::DocumentRecord> UploadSession::Finish() {
   const int64_t arrived = record_.text_bytes + static_cast<int64_t>(pending_text_.size());
   if (arrived == 0) {
-    return Discard(
-        Error(absl::StatusCode::kInvalidArgument, reason::kEmptyDocument, "the document is empty"));
+    return Discard(WithDetails(absl::InvalidArgumentError("the document is empty"),
+                               {.reason = reason::kEmptyDocument, .field = "chunk"}));
   }
   if (total_bytes_ > 0 && arrived < total_bytes_) {
     absl::Status kept = Suspend();

@@ -53,15 +53,16 @@ TEST(Options, HelpNamesEveryFlag) {
   }
 }
 
-TEST(Options, CommandLineBeatsFileBeatsEnvironment) {
+TEST(Options, CommandLineBeatsEnvironmentBeatsFile) {
   const std::string path =
       (std::filesystem::temp_directory_path() / "longleaf-options-test.conf").string();
   std::ofstream(path) << "model = from-file\nprefill-chunk = 64\ncheckpoint-tokens = 2048\n";
+  setenv("LONGLEAF_CONFIG", path.c_str(), 1);
   setenv("LONGLEAF_THREADS", "5", 1);
   setenv("LONGLEAF_CHECKPOINT_TOKENS", "4096", 1);
   setenv("LONGLEAF_PREFILL_CHUNK", "128", 1);
-  const absl::StatusOr<Options> options =
-      Parse({"--config", path.c_str(), "--prefill-chunk", "256"});
+  const absl::StatusOr<Options> options = Parse({"--prefill-chunk", "256"});
+  unsetenv("LONGLEAF_CONFIG");
   unsetenv("LONGLEAF_THREADS");
   unsetenv("LONGLEAF_PREFILL_CHUNK");
   unsetenv("LONGLEAF_CHECKPOINT_TOKENS");
@@ -70,7 +71,7 @@ TEST(Options, CommandLineBeatsFileBeatsEnvironment) {
   EXPECT_EQ(options->model_path, "from-file");
   EXPECT_EQ(options->threads, 5);
   EXPECT_EQ(options->prefill_chunk, 256);
-  EXPECT_EQ(options->checkpoint_tokens, 2048);
+  EXPECT_EQ(options->checkpoint_tokens, 4096);
 }
 
 TEST(Options, AFileWithAnUnknownNameIsRefused) {
