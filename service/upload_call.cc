@@ -141,8 +141,8 @@ class UploadCall final : public grpc::ServerReadReactor<v1::UploadDocumentReques
   }
 
   absl::Status Respond(const store::DocumentRecord& record) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    session_.reset();
     *response_ = ToMessage(record, context_->engine->board().Find({kTenant, record.id}));
+    session_.reset();  // after the record has been read: it may be the session's own
     return absl::OkStatus();
   }
 
