@@ -126,7 +126,7 @@ void AddSampling(CLI::App* app, v1::Sampling* sampling) {
       app, "--max-tokens", "N", [=](int32_t v) { sampling->set_max_tokens(v); }, "Longest answer");
   Add<float>(
       app, "--temperature", "T", [=](float v) { sampling->set_temperature(v); },
-      "0 is greedy (the default); up to 2");
+      "0 is greedy (the default); up to 100");
   Add<int32_t>(
       app, "--top-k", "K", [=](int32_t v) { sampling->set_top_k(v); },
       "Only the K likeliest tokens; 0 is no limit");
