@@ -49,10 +49,17 @@ ClientProcess::ClientProcess(const std::string& server, const std::vector<std::s
     argv.push_back(word.data());
   }
   argv.push_back(nullptr);
-  std::string term = "TERM=xterm";
-  std::string zone = "TZ=UTC";
-  std::string no_color = "NO_COLOR=1";
-  std::array<char*, 4> environment = {term.data(), zone.data(), no_color.data(), nullptr};
+  std::vector<std::string> variables = {"TERM=xterm", "TZ=UTC", "NO_COLOR=1"};
+  for (const char* sanitizer : {"ASAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS"}) {
+    if (const char* value = getenv(sanitizer)) {
+      variables.push_back(std::string(sanitizer) + "=" + value);
+    }
+  }
+  std::vector<char*> environment;
+  for (std::string& variable : variables) {
+    environment.push_back(variable.data());
+  }
+  environment.push_back(nullptr);
 
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
