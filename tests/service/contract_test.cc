@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <filesystem>
+#include <fstream>
 
 #include "tests/service/server_fixture.h"
 
@@ -230,6 +232,92 @@ TEST_F(ContractTest, TextComesBackAsItWas) {
   EXPECT_ERROR(read(static_cast<int64_t>(text.size()) + 1, 0, &got), INVALID_ARGUMENT,
                "INVALID_FIELD");
   EXPECT_ERROR(read(-1, 0, &got), INVALID_ARGUMENT, "INVALID_FIELD");
+}
+
+TEST_F(ContractTest, DamagedTextIsDataLossAndNothingElse) {
+  Start();
+  const std::string text = Filler(40'000);
+  UploadAndWait("doc", text);
+  Restart();  // the text moves from the log to a table
+  Stop();
+  const std::string phrase = text.substr(30'000, 60);
+  int damaged = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(options_.store_path)) {
+    if (entry.path().extension() != ".sst") {
+      continue;
+    }
+    std::fstream file(entry.path(), std::ios::in | std::ios::out | std::ios::binary);
+    const std::string bytes{std::istreambuf_iterator<char>(file), {}};
+    const size_t at = bytes.find(phrase);
+    if (at != std::string::npos) {
+      file.clear();
+      file.seekp(static_cast<std::streamoff>(at));
+      file.put('#');
+      ++damaged;
+    }
+  }
+  ASSERT_EQ(damaged, 1);
+  Start();
+  grpc::ClientContext context;
+  v1::ReadDocumentTextRequest request;
+  request.set_name("documents/doc");
+  auto reader = documents_->ReadDocumentText(&context, request);
+  v1::ReadDocumentTextResponse piece;
+  while (reader->Read(&piece)) {
+    EXPECT_EQ(piece.chunk().find('#'), std::string::npos);
+  }
+  EXPECT_ERROR(reader->Finish(), DATA_LOSS, "TEXT_DAMAGED");
+  // Tokens and state are whole: questions are answered.
+  EXPECT_TRUE(Ask("doc", "What stood by the road?").status.ok());
+}
+
+TEST_F(ContractTest, TheDiskCapRefusesTextBeforeItIsWritten) {
+  options_.disk_cap_bytes = 96 << 10;
+  Start();
+  v1::Document document;
+  ASSERT_TRUE(Upload(Header("first"), Filler(40'000), &document).ok());
+  // Its state does not fit: it can be asked all the same, from memory.
+  EXPECT_EQ(Watch("first").state(), v1::DOCUMENT_STATE_ACTIVE);
+  EXPECT_TRUE(Ask("first", "What stood by the road?").status.ok());
+  const grpc::Status full = Upload(Header("second"), Filler(50'000), &document);
+  EXPECT_ERROR(full, RESOURCE_EXHAUSTED, "DISK_FULL");
+  google::rpc::QuotaFailure quota;
+  EXPECT_TRUE(HasDetail(full, &quota));
+  // Room again, and it goes on by itself.
+  for (const char* id : {"first", "second"}) {
+    grpc::ClientContext context;
+    v1::DeleteDocumentRequest request;
+    request.set_name(std::string("documents/") + id);
+    google::protobuf::Empty empty;
+    ASSERT_TRUE(documents_->DeleteDocument(&context, request, &empty).ok());
+  }
+  EXPECT_TRUE(Upload(Header("second"), Filler(30'000), &document).ok());
+}
+
+TEST_F(ContractTest, TooManyUploadsAreRefusedWithATimeToComeBack) {
+  options_.max_queued_documents = 1;
+  Start();
+  grpc::ClientContext context;
+  v1::Document document;
+  auto open = documents_->UploadDocument(&context, &document);
+  v1::UploadDocumentRequest request;
+  *request.mutable_header() = Header("open");
+  ASSERT_TRUE(open->Write(request));
+  v1::Document other;
+  // Until the open call has reached the server, the second one is let in.
+  grpc::Status refused;
+  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  for (int i = 0; refused.ok() && std::chrono::steady_clock::now() < limit; ++i) {
+    refused = Upload(Header("other-" + std::to_string(i)), "text", &other);
+  }
+  EXPECT_ERROR(refused, RESOURCE_EXHAUSTED, "QUEUE_FULL");
+  google::rpc::RetryInfo retry;
+  EXPECT_TRUE(HasDetail(refused, &retry));
+  request.set_chunk("the text of the open one");
+  request.set_finish_write(true);
+  ASSERT_TRUE(open->Write(request));
+  open->WritesDone();
+  EXPECT_TRUE(open->Finish().ok());
 }
 
 TEST_F(ContractTest, ADocumentExpires) {
