@@ -1,4 +1,4 @@
-// `longleaf ask`: streamed answers, JSON, the prompt, cancellation.
+// `longleaf ask` with a question: streamed answers, JSON, cancellation, errors.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -7,103 +7,17 @@
 #include <condition_variable>
 #include <mutex>
 #include <nlohmann/json.hpp>
-#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
 
-#include "tests/service/cli/client_process.h"
-#include "tests/service/cli/fake_server.h"
+#include "tests/service/cli/ask_fixture.h"
 
 namespace longleaf::service::cli {
 namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using ::testing::Not;
-
-using Writer = grpc::ServerWriter<v1::AskResponse>;
-
-void Seconds(double seconds, google::protobuf::Duration* duration) {
-  duration->set_seconds(static_cast<int64_t>(seconds));
-  duration->set_nanos(
-      static_cast<int32_t>((seconds - static_cast<double>(duration->seconds())) * 1e9));
-}
-
-void WriteStarted(Writer* writer) {
-  v1::AskResponse event;
-  event.mutable_started()->set_tier(v1::STATE_TIER_DISK);
-  event.mutable_started()->set_tokens_reused(12345);
-  event.mutable_started()->set_tokens_prefilled(23);
-  event.mutable_started()->set_document_tokens_visible(12345);
-  writer->Write(event);
-}
-
-void WriteText(Writer* writer, const std::string& text) {
-  v1::AskResponse event;
-  event.mutable_text()->set_text(text);
-  writer->Write(event);
-}
-
-void WriteFinished(Writer* writer, bool evidence) {
-  v1::AskResponse event;
-  v1::Finished& finished = *event.mutable_finished();
-  finished.set_reason(v1::FINISH_REASON_STOP_STRING);
-  finished.mutable_usage()->set_document_tokens(12345);
-  finished.mutable_usage()->set_question_tokens(23);
-  finished.mutable_usage()->set_answer_tokens(5);
-  finished.mutable_usage()->set_tokens_reused(12345);
-  finished.mutable_usage()->set_tokens_prefilled(23);
-  Seconds(0.125, finished.mutable_timings()->mutable_queue());
-  Seconds(0.25, finished.mutable_timings()->mutable_restore());
-  Seconds(0.5, finished.mutable_timings()->mutable_prefill());
-  Seconds(0.875, finished.mutable_timings()->mutable_time_to_first_token());
-  Seconds(2, finished.mutable_timings()->mutable_decode());
-  Seconds(2.875, finished.mutable_timings()->mutable_total());
-  finished.set_seed(18446744073709551615u);
-  if (evidence) {
-    v1::Evidence* passage = finished.add_evidence();
-    passage->set_begin_byte(12034);
-    passage->set_end_byte(12060);
-    passage->set_weight(0.25);
-    passage->set_text("Captain\n Ahab \x1b[31mstood");
-  }
-  writer->Write(event);
-}
-
-class AskTest : public ::testing::Test {
- protected:
-  void SetUp() override {
-    script_.ask = [this](const v1::AskRequest& request, grpc::ServerContext*, Writer* writer) {
-      {
-        const std::lock_guard lock(mutex_);
-        requests_.push_back(request);
-      }
-      WriteStarted(writer);
-      WriteText(writer, " The answer");
-      WriteText(writer, " to " + request.question());
-      WriteFinished(writer, request.max_evidence() > 0);
-      return grpc::Status::OK;
-    };
-    script_.get = [](const v1::GetDocumentRequest& request, v1::Document* document) {
-      document->set_name(request.name());
-      document->set_display_name("Moby\x1b[2JDick");
-      document->set_token_count(12345);
-      document->set_state(v1::DOCUMENT_STATE_ACTIVE);
-      return grpc::Status::OK;
-    };
-  }
-  ClientProcess::Result Run(const std::vector<std::string>& arguments,
-                            const std::string& input = "") {
-    return RunClient(server_.address(), arguments, input);
-  }
-  std::vector<v1::AskRequest> requests() {
-    const std::lock_guard lock(mutex_);
-    return requests_;
-  }
-
-  std::mutex mutex_;
-  std::vector<v1::AskRequest> requests_;
-  FakeServer::Script script_;
-  FakeServer server_{&script_};
-};
 
 TEST_F(AskTest, PrintsTheAnswerAndNothingElse) {
   const auto result = Run({"ask", "whale", "who", "is", "Ahab?"});
@@ -267,62 +181,6 @@ TEST_F(AskTest, CtrlCCancelsTheCall) {
   EXPECT_EQ(result.err, "longleaf: interrupted\n");
   server_.Stop();  // waits for the handler
   EXPECT_TRUE(cancelled);
-}
-
-TEST_F(AskTest, ReadsQuestionsFromAPipe) {
-  const auto result = Run({"ask", "whale"}, "who?\r\n  where?  \nwhen?");
-  EXPECT_EQ(result.exit_code, 0);
-  EXPECT_EQ(result.out, "The answer to who?\nThe answer to where?\nThe answer to when?\n");
-  EXPECT_EQ(result.err, "");
-  EXPECT_EQ(Run({"ask", "whale"}, "who?\n\nwhere?\n").out, "The answer to who?\n");
-  EXPECT_EQ(Run({"ask", "whale"}, "/quit\nwhere?\n").out, "");
-  EXPECT_EQ(Run({"ask", "whale"}, "\xff\n").exit_code, 2);
-}
-
-TEST_F(AskTest, APipeEndsAtTheFirstError) {
-  script_.ask = [](const v1::AskRequest&, grpc::ServerContext*, Writer*) {
-    return RichStatus(grpc::StatusCode::NOT_FOUND, "no document documents/whale",
-                      "DOCUMENT_NOT_FOUND");
-  };
-  const auto result = Run({"ask", "whale"}, "who?\nwhere?\n");
-  EXPECT_EQ(result.exit_code, 4);
-  EXPECT_EQ(result.err, "longleaf: no document documents/whale (DOCUMENT_NOT_FOUND)\n");
-}
-
-TEST_F(AskTest, OpensAPromptOnATerminal) {
-  ClientProcess client(server_.address(), {"ask", "whale"}, ClientProcess::Streams::kTerminal);
-  EXPECT_TRUE(client.WaitFor("? "));
-  client.Write("who?\n");
-  EXPECT_TRUE(client.WaitFor("The answer to who?\r\n"));
-  client.Write("where?\n");
-  EXPECT_TRUE(client.WaitFor("The answer to where?\r\n"));
-  client.Write("\n");
-  const auto result = client.Finish();
-  EXPECT_EQ(result.exit_code, 0) << result.out;
-  EXPECT_THAT(result.out, HasSubstr("Asking Moby\\x1b[2JDick, 12,345 tokens."));
-}
-
-TEST_F(AskTest, CtrlCAtThePromptStopsTheAnswerThenTheProgram) {
-  script_.ask = [](const v1::AskRequest& request, grpc::ServerContext* context, Writer* writer) {
-    WriteStarted(writer);
-    while (request.question() == "endless?" && !context->IsCancelled()) {
-      WriteText(writer, "on and on ");
-    }
-    WriteText(writer, "short");
-    WriteFinished(writer, false);
-    return grpc::Status::OK;
-  };
-  ClientProcess client(server_.address(), {"ask", "whale"}, ClientProcess::Streams::kTerminal);
-  EXPECT_TRUE(client.WaitFor("? "));
-  client.Write("endless?\n");
-  EXPECT_TRUE(client.WaitFor("on and on"));
-  client.Write("\x03");
-  EXPECT_TRUE(client.WaitFor("longleaf: interrupted\r\n\r\n? "));
-  client.Write("another?\n");
-  EXPECT_TRUE(client.WaitFor("short\r\n"));
-  EXPECT_TRUE(client.WaitFor("2.0/s\r\n\r\n? "));  // the prompt is there again
-  client.Write("\x03");
-  EXPECT_EQ(client.Finish().exit_code, 130);
 }
 
 TEST_F(AskTest, TriesAgainOnlyBeforeTheFirstEvent) {
