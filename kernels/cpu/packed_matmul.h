@@ -1,5 +1,5 @@
 // Products with packed weights: oneDNN for many rows, MultiplyPanel for few. The only file that
-// knows oneDNN is packed_matmul.cc.
+// multiplies through oneDNN is packed_matmul.cc (matmul_rate.cc measures it).
 #ifndef LONGLEAF_KERNELS_CPU_PACKED_MATMUL_H_
 #define LONGLEAF_KERNELS_CPU_PACKED_MATMUL_H_
 

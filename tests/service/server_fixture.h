@@ -70,6 +70,12 @@ class ServerTest : public ::testing::Test {
   std::string directory_;
 };
 
+inline v1::UploadHeader Header(const std::string& id) {
+  v1::UploadHeader header;
+  header.set_document_id(id);
+  return header;
+}
+
 // The ErrorInfo of a failed call; empty reason when there is none.
 google::rpc::ErrorInfo ErrorInfoOf(const grpc::Status& status);
 // Whether the status carries a detail of this type, and which.
@@ -86,6 +92,14 @@ bool HasDetail(const grpc::Status& status, Detail* detail) {
   }
   return false;
 }
+
+#define EXPECT_ERROR(status, code, expected_reason)                                                \
+  do {                                                                                             \
+    const grpc::Status& s = (status);                                                              \
+    EXPECT_EQ(s.error_code(), grpc::StatusCode::code) << s.error_message();                        \
+    EXPECT_EQ(::longleaf::service::ErrorInfoOf(s).reason(), expected_reason) << s.error_message(); \
+    EXPECT_EQ(::longleaf::service::ErrorInfoOf(s).domain(), "longleaf");                           \
+  } while (false)
 
 }  // namespace longleaf::service
 
