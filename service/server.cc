@@ -4,20 +4,17 @@
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
-#include <prometheus/exposer.h>
-#include <prometheus/registry.h>
 
 #include <chrono>
-#include <stdexcept>
 #include <thread>
 #include <utility>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "service/call_context.h"
 #include "service/document_service.h"
 #include "service/log.h"
+#include "service/metrics_server.h"
 #include "service/model_service.h"
 #include "service/question_service.h"
 #include "service/version.h"
@@ -28,22 +25,6 @@ namespace {
 constexpr std::chrono::seconds kExpirySweep(2);
 constexpr const char* kServices[] = {"longleaf.v1.DocumentService", "longleaf.v1.QuestionService",
                                      "longleaf.v1.ModelService"};
-
-struct HostPort {
-  std::string host;
-  std::string port;
-};
-
-absl::StatusOr<HostPort> Split(const std::string& address, absl::string_view flag) {
-  const size_t colon = address.rfind(':');
-  int port = 0;
-  if (colon == std::string::npos || colon == 0 ||
-      !absl::SimpleAtoi(address.substr(colon + 1), &port) || port < 0 || port > 65535) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(flag, ": expected HOST:PORT, got \"", address, "\""));
-  }
-  return HostPort{address.substr(0, colon), address.substr(colon + 1)};
-}
 
 }  // namespace
 
@@ -63,9 +44,8 @@ struct Server::Rep {
   std::unique_ptr<QuestionServiceImpl> question_service;
   std::unique_ptr<ModelServiceImpl> model_service;
   std::unique_ptr<grpc::Server> grpc_server;
-  std::unique_ptr<prometheus::Exposer> exposer;
+  std::unique_ptr<MetricsServer> metrics_server;
   std::string listen_address;
-  std::string metrics_address;
 
   Mutex sweep_mutex;
   CondVar sweep_wake;
@@ -148,7 +128,7 @@ void Server::Rep::StartEngine() {
 }
 
 absl::Status Server::Rep::Listen() {
-  absl::StatusOr<HostPort> address = Split(options.listen, "--listen");
+  absl::StatusOr<HostPort> address = SplitAddress(options.listen, "--listen");
   if (!address.ok()) {
     return address.status();
   }
@@ -185,21 +165,13 @@ absl::Status Server::Rep::Listen() {
 }
 
 absl::Status Server::Rep::ExposeMetrics() {
-  absl::StatusOr<HostPort> address = Split(options.metrics_listen, "--metrics-listen");
-  if (!address.ok()) {
-    return address.status();
-  }
   metrics.SetGaugeReader([this] { return Read(); });
-  try {  // civetweb's wrapper has no other way to say no
-    exposer = std::make_unique<prometheus::Exposer>(options.metrics_listen, 2);
-  } catch (const std::exception& error) {
-    return absl::UnavailableError(
-        absl::StrCat("--metrics-listen ", options.metrics_listen, ": ", error.what()));
+  absl::StatusOr<std::unique_ptr<MetricsServer>> started =
+      MetricsServer::Start(options.metrics_listen, metrics);
+  if (!started.ok()) {
+    return started.status();
   }
-  exposer->RegisterCollectable(metrics.registry());
-  exposer->RegisterCollectable(metrics.readings());
-  const std::vector<int> ports = exposer->GetListeningPorts();
-  metrics_address = absl::StrCat(address->host, ":", ports.empty() ? 0 : ports.front());
+  metrics_server = *std::move(started);
   return absl::OkStatus();
 }
 
@@ -293,7 +265,7 @@ void Server::Rep::Shutdown() {
   if (sweeper.joinable()) {
     sweeper.join();
   }
-  exposer.reset();
+  metrics_server.reset();
   // Their queues may hold the last word of a call.
   delivery.reset();
   executor.reset();
@@ -335,7 +307,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Options& options) {
 }
 
 const std::string& Server::listen_address() const { return rep_->listen_address; }
-const std::string& Server::metrics_address() const { return rep_->metrics_address; }
+const std::string& Server::metrics_address() const { return rep_->metrics_server->address(); }
 
 void Server::Shutdown() { rep_->Shutdown(); }
 
