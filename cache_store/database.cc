@@ -1,6 +1,8 @@
 // Reads, writes, free space and recovery from errors. Opening is in database_open.cc.
 #include "cache_store/database.h"
 
+#include <rocksdb/convenience.h>
+
 #include <algorithm>
 
 #include "cache_store/coding.h"
@@ -114,6 +116,29 @@ absl::Status Database::CheckFreeSpace(int64_t bytes, int64_t* missing) {
                                               " free of which ", min_free_bytes_, " are kept"));
 }
 
+absl::Status Database::CheckNotRecovering() const {
+  if (!health_->failing.load()) return absl::OkStatus();
+  return health_->full.load()
+             ? absl::ResourceExhaustedError("the disk is full; the store waits for room")
+             : absl::UnavailableError("the disk fails; the store tries again");
+}
+
+// RocksDB forgets, for this call alone, to stop deleting files when its manifest could not be
+// written, and its recovery insists on that (an assertion). So it is done here, and undone by its
+// recovery or by the next call that succeeds.
+absl::Status Database::DeleteSegmentFiles(const rocksdb::Slice& first, const rocksdb::Slice& last) {
+  if (absl::Status status = CheckNotRecovering(); !status.ok()) return status;
+  const rocksdb::Status status =
+      rocksdb::DeleteFilesInRange(db_.get(), family(Family::kSegments), &first, &last);
+  if (!status.ok()) {
+    db_->DisableFileDeletions().PermitUncheckedError();
+    deletions_disabled_.store(true);
+  } else if (deletions_disabled_.exchange(false)) {
+    db_->EnableFileDeletions(/*force=*/true).PermitUncheckedError();
+  }
+  return FromRocks(status);
+}
+
 void Database::AddStats(StoreStats& stats) {
   const auto property = [this](Family which, const std::string& name) {
     uint64_t value = 0;
@@ -123,7 +148,7 @@ void Database::AddStats(StoreStats& stats) {
   stats.write_stopped = property(Family::kMeta, rocksdb::DB::Properties::kIsWriteStopped) != 0;
   stats.delayed_write_rate =
       property(Family::kMeta, rocksdb::DB::Properties::kActualDelayedWriteRate);
-  stats.writes_failing = failing_->load();
+  stats.writes_failing = health_->failing.load();
   stats.damaged_log = damaged_log_;
   stats.damaged_files_removed = damaged_files_removed_;
   stats.background_errors = 0;

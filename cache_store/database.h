@@ -88,6 +88,12 @@ class Database {
   // there is room, in *missing where it is not null.
   absl::Status CheckFreeSpace(int64_t bytes, int64_t* missing = nullptr);
 
+  // Not OK while RocksDB recovers from a failed write. To be asked before every change of the set
+  // of files: one that fails during a recovery trips an assertion of RocksDB's.
+  absl::Status CheckNotRecovering() const;
+  // DeleteFilesInRange of the segments, safe against the same.
+  absl::Status DeleteSegmentFiles(const rocksdb::Slice& first, const rocksdb::Slice& last);
+
   // Fills what RocksDB says of itself.
   void AddStats(StoreStats& stats);
 
@@ -101,6 +107,10 @@ class Database {
 
  private:
   struct FailureListener;
+  struct Health {
+    std::atomic<bool> failing{false};
+    std::atomic<bool> full{false};  // what the last failure was
+  };
   enum class Checks {
     kAll,
     kDamagedLog,  // what comes after the first damage in the log is given up
@@ -122,7 +132,8 @@ class Database {
   const std::unique_ptr<rocksdb::Env> env_;
   rocksdb::Options base_options_;
   rocksdb::Options segment_options_;
-  const std::shared_ptr<std::atomic<bool>> failing_;
+  const std::shared_ptr<Health> health_;
+  std::atomic<bool> deletions_disabled_{false};
   std::unique_ptr<rocksdb::DB> db_;
   std::array<rocksdb::ColumnFamilyHandle*, kFamilyCount> families_ = {};
   int64_t damaged_files_removed_ = 0;

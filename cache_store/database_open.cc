@@ -94,16 +94,17 @@ absl::Status OpenError(const std::string& path, const rocksdb::Status& status) {
 
 }  // namespace
 
-// Whether writing fails at the moment, for the statistics.
+// Whether writing fails at the moment.
 struct Database::FailureListener : rocksdb::EventListener {
-  explicit FailureListener(std::shared_ptr<std::atomic<bool>> flag) : failing(std::move(flag)) {}
-  void OnBackgroundError(rocksdb::BackgroundErrorReason, rocksdb::Status*) override {
-    failing->store(true);
+  explicit FailureListener(std::shared_ptr<Health> flags) : health(std::move(flags)) {}
+  void OnBackgroundError(rocksdb::BackgroundErrorReason, rocksdb::Status* error) override {
+    health->full.store(MeansNoSpace(error->ToString()));
+    health->failing.store(true);
   }
   void OnErrorRecoveryEnd(const rocksdb::BackgroundErrorRecoveryInfo& info) override {
-    if (info.new_bg_error.ok()) failing->store(false);
+    if (info.new_bg_error.ok()) health->failing.store(false);
   }
-  const std::shared_ptr<std::atomic<bool>> failing;
+  const std::shared_ptr<Health> health;
 };
 
 Database::Database(const StoreOptions& options, std::shared_ptr<rocksdb::FileSystem> file_system)
@@ -113,8 +114,8 @@ Database::Database(const StoreOptions& options, std::shared_ptr<rocksdb::FileSys
       env_(rocksdb::NewCompositeEnv(MakeRetryable(std::move(file_system)))),
       base_options_(BaseOptions(env_.get())),
       segment_options_(SegmentOptions(base_options_)),
-      failing_(std::make_shared<std::atomic<bool>>(false)) {
-  base_options_.listeners.push_back(std::make_shared<FailureListener>(failing_));
+      health_(std::make_shared<Health>()) {
+  base_options_.listeners.push_back(std::make_shared<FailureListener>(health_));
 }
 
 Database::~Database() { Close(); }

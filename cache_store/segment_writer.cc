@@ -123,6 +123,7 @@ class SegmentFileWriter : public SegmentWriter {
     // Keys are new for ever, so no snapshot and no other file can be in the way.
     options.snapshot_consistency = false;
     options.allow_global_seqno = false;
+    LONGLEAF_STORE_RETURN_IF_ERROR(table_.database_.CheckNotRecovering());
     LONGLEAF_STORE_RETURN_IF_ERROR(FromRocks(table_.database_.db()->IngestExternalFile(
         table_.database_.family(Family::kSegments), {file_name_}, options)));
     info_.stored_bytes = static_cast<int64_t>(file_info.file_size);

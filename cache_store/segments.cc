@@ -1,7 +1,6 @@
 // Reading segments and taking them off the disk. Writing is in segment_writer.cc.
 #include "cache_store/segments.h"
 
-#include <rocksdb/convenience.h>
 #include <rocksdb/metadata.h>
 
 #include <chrono>
@@ -72,9 +71,7 @@ absl::Status SegmentTable::RemoveFromDisk(int64_t segment_id) {
   const std::string end = SegmentPrefix(segment_id + 1);
   const rocksdb::Slice first(begin);
   const rocksdb::Slice last(end);
-  rocksdb::ColumnFamilyHandle* const family = database_.family(Family::kSegments);
-  LONGLEAF_STORE_RETURN_IF_ERROR(
-      FromRocks(rocksdb::DeleteFilesInRange(database_.db(), family, &first, &last)));
+  LONGLEAF_STORE_RETURN_IF_ERROR(database_.DeleteSegmentFiles(first, last));
   // A file that RocksDB had to leave (in level 0, or in use by a compaction) gets a range deletion;
   // not otherwise, for these pile up in a family without compaction.
   const std::unique_ptr<rocksdb::Iterator> left = database_.Scan(Family::kSegments, &first, &last);
