@@ -13,8 +13,7 @@ longleaf_library(longleaf_tokenizer
     ${CMAKE_CURRENT_LIST_DIR}/tokenizer.cc
     ${CMAKE_CURRENT_LIST_DIR}/utf8.cc
   DEPENDS absl::flat_hash_map absl::flat_hash_set absl::status absl::statusor absl::strings
-  PRIVATE_DEPENDS longleaf::sentencepiece nlohmann_json::nlohmann_json OpenSSL::Crypto
-  COMPUTES)
+  PRIVATE_DEPENDS longleaf::sentencepiece nlohmann_json::nlohmann_json OpenSSL::Crypto)
 # Its library's header cannot stand beside Abseil's, which the precompiled header brings.
 set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/sentencepiece_encoder.cc PROPERTIES
   SKIP_PRECOMPILE_HEADERS ON)
