@@ -44,9 +44,17 @@ class DiskBudget {
     MutexLock lock(&mutex_);
     return Missing(bytes);
   }
-  int64_t used(Use use) {
+  struct Used {
+    int64_t text = 0;
+    int64_t tokens = 0;
+    int64_t segments = 0;
+    int64_t reserved = 0;
+  };
+  // All at one moment: bytes that move from one use to another are never seen twice.
+  Used used() {
     MutexLock lock(&mutex_);
-    return used_[Index(use)];
+    return {used_[Index(Use::kText)], used_[Index(Use::kTokens)], used_[Index(Use::kSegments)],
+            used_[Index(Use::kReserved)]};
   }
   int64_t cap() const { return cap_; }
 

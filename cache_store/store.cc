@@ -240,10 +240,11 @@ StoreStats Store::Stats() {
   rep_->documents.AddStats(stats);
   rep_->snapshots.AddStats(stats);
   rep_->database->AddStats(stats);
-  stats.text_bytes = rep_->budget.used(internal::Use::kText);
-  stats.token_bytes = rep_->budget.used(internal::Use::kTokens);
-  stats.reserved_bytes = rep_->budget.used(internal::Use::kReserved);
-  stats.snapshot_bytes = rep_->budget.used(internal::Use::kSegments) + stats.reserved_bytes;
+  const internal::DiskBudget::Used used = rep_->budget.used();
+  stats.text_bytes = used.text;
+  stats.token_bytes = used.tokens;
+  stats.reserved_bytes = used.reserved;
+  stats.snapshot_bytes = used.segments + used.reserved;
   stats.capacity_bytes = rep_->budget.cap();
   return stats;
 }
