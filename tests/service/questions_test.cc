@@ -162,6 +162,23 @@ TEST_F(QuestionsTest, ADocumentThatIsStillReadAnswersPartiallyIfAsked) {
   EXPECT_LT(partial.started.document_tokens_visible(), document.token_count());
 }
 
+TEST_F(QuestionsTest, ALongReadingDoesNotHoldUpQuestionsOnOtherDocuments) {
+  options_.prefill_chunk = 16;
+  options_.interleaved_chunk = 1;
+  Start();
+  UploadAndWait("short", Filler(2'000));
+  v1::UploadHeader header;
+  header.set_document_id("long");
+  v1::Document document;
+  ASSERT_TRUE(Upload(header, Filler(50'000), &document).ok());
+  ASSERT_TRUE(Eventually([this] { return Get("long").progress().tokens_done() > 0; }));
+  const Answer answer = Ask("short", kQuestion);
+  ASSERT_TRUE(answer.status.ok()) << answer.status.error_message();
+  EXPECT_EQ(answer.started.tier(), v1::STATE_TIER_MEMORY);
+  // Answered in the middle of it, not after it.
+  EXPECT_EQ(Get("long").state(), v1::DOCUMENT_STATE_PREFILLING);
+}
+
 TEST_F(QuestionsTest, AnInterruptedReadingGoesOnAfterARestart) {
   options_.prefill_chunk = 16;
   options_.checkpoint_tokens = 1024;
