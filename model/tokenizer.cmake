@@ -13,7 +13,8 @@ longleaf_library(longleaf_tokenizer
     ${CMAKE_CURRENT_LIST_DIR}/tokenizer.cc
     ${CMAKE_CURRENT_LIST_DIR}/utf8.cc
   DEPENDS absl::flat_hash_map absl::flat_hash_set absl::status absl::statusor absl::strings
-  PRIVATE_DEPENDS longleaf::sentencepiece nlohmann_json::nlohmann_json OpenSSL::Crypto)
+  PRIVATE_DEPENDS longleaf::sentencepiece nlohmann_json::nlohmann_json OpenSSL::Crypto
+  COMPUTES)
 # Its library's header cannot stand beside Abseil's, which the precompiled header brings.
 set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/sentencepiece_encoder.cc PROPERTIES
   SKIP_PRECOMPILE_HEADERS ON)
