@@ -11,6 +11,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,6 +20,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "cache_store/store.h"
+#include "cache_store/write_point.h"
 
 namespace longleaf::store::internal {
 
@@ -94,6 +96,11 @@ class Database {
   // DeleteFilesInRange of the segments, safe against the same.
   absl::Status DeleteSegmentFiles(const rocksdb::Slice& first, const rocksdb::Slice& last);
 
+  // Tells the test that listens, if any, that the work has come this far.
+  void At(WritePoint point) const {
+    if (at_point_) at_point_(point);
+  }
+
   // Fills what RocksDB says of itself.
   void AddStats(StoreStats& stats);
 
@@ -129,6 +136,7 @@ class Database {
   const std::string path_;
   const std::string incoming_dir_;
   const int64_t min_free_bytes_;
+  const std::function<void(WritePoint)> at_point_;
   const std::unique_ptr<rocksdb::Env> env_;
   rocksdb::Options base_options_;
   rocksdb::Options segment_options_;

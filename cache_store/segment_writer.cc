@@ -106,6 +106,7 @@ class SegmentFileWriter : public SegmentWriter {
     const std::string key = SegmentValueKey(info_.id, tenant_, info_.value_count());
     LONGLEAF_STORE_RETURN_IF_ERROR(FromRocks(file_.Put(
         ToSlice(key), {value_.data(), kSegmentValueHeaderBytes + static_cast<size_t>(used_)})));
+    table_.database_.At(WritePoint::kSegmentValueWritten);
     info_.value_xxh3.push_back(xxh3);
     info_.bytes += used_;
     used_ = 0;
@@ -116,6 +117,7 @@ class SegmentFileWriter : public SegmentWriter {
     if (!opened_) return absl::OkStatus();  // an empty segment has no file
     rocksdb::ExternalSstFileInfo file_info;
     LONGLEAF_STORE_RETURN_IF_ERROR(FromRocks(file_.Finish(&file_info)));  // syncs
+    table_.database_.At(WritePoint::kSegmentFileFinished);
     rocksdb::IngestExternalFileOptions options;
     options.move_files = true;
     options.failed_move_fall_back_to_copy = false;
@@ -126,6 +128,7 @@ class SegmentFileWriter : public SegmentWriter {
     LONGLEAF_STORE_RETURN_IF_ERROR(table_.database_.CheckNotRecovering());
     LONGLEAF_STORE_RETURN_IF_ERROR(FromRocks(table_.database_.db()->IngestExternalFile(
         table_.database_.family(Family::kSegments), {file_name_}, options)));
+    table_.database_.At(WritePoint::kSegmentIngested);
     info_.stored_bytes = static_cast<int64_t>(file_info.file_size);
     return absl::OkStatus();
   }

@@ -55,8 +55,10 @@ absl::Status SegmentTable::Reclaim() {
   MutexLock lock(&reclaim_mutex_);
   absl::Status result;
   for (const DoomedSegment& segment : ledger_->Take()) {
+    database_.At(WritePoint::kSegmentReclaiming);
     const absl::Status status = RemoveFromDisk(segment.id);
     if (status.ok()) {
+      database_.At(WritePoint::kSegmentReclaimed);
       budget_.Add(Use::kSegments, -segment.stored_bytes);
     } else {
       result = status;

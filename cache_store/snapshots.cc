@@ -132,7 +132,9 @@ absl::StatusOr<SnapshotPtr> SnapshotTable::Commit(const CommitSpec& spec) {
   } else if (replace) {
     batch.Delete(Family::kClaims, ClaimKey(*spec.replaces, spec.document_id));
   }
+  database_.At(WritePoint::kManifestCommitting);
   LONGLEAF_STORE_RETURN_IF_ERROR(RemoveLocked(removed, DropReason::kReplaced, batch));
+  database_.At(WritePoint::kManifestCommitted);
 
   MutexLock lock(&index_mutex_);
   Entry& entry = index_[spec.key];
@@ -165,7 +167,10 @@ absl::Status SnapshotTable::Drop(const SnapshotKey& key, DropReason reason) {
   MutexLock mutation(&mutation_mutex_);
   if (!Contains(key)) return absl::OkStatus();
   Batch batch(database_);
-  return RemoveLocked({key}, reason, batch);
+  database_.At(WritePoint::kSnapshotDropping);
+  LONGLEAF_STORE_RETURN_IF_ERROR(RemoveLocked({key}, reason, batch));
+  database_.At(WritePoint::kSnapshotDropped);
+  return absl::OkStatus();
 }
 
 absl::Status SnapshotTable::WriteReleasing(const DocumentName& document, Batch& batch) {

@@ -31,7 +31,9 @@ absl::Status SnapshotTable::Reserve(Use use, int64_t bytes) {
         ChooseVictims(std::max(missing_on_disk, budget_.MissingFor(bytes)));
     if (victims.empty()) break;
     Batch batch(database_);
+    database_.At(WritePoint::kSnapshotsEvicting);
     LONGLEAF_STORE_RETURN_IF_ERROR(RemoveLocked(victims, DropReason::kCapacity, batch));
+    database_.At(WritePoint::kSnapshotsEvicted);
   }
   MutexLock lock(&index_mutex_);
   ++refused_writes_;

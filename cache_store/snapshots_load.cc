@@ -24,6 +24,7 @@ absl::Status SnapshotTable::Load() {
   LONGLEAF_STORE_RETURN_IF_ERROR(LoadAsked(repairs));
   if (!repairs.empty()) {
     LONGLEAF_STORE_RETURN_IF_ERROR(database_.Write(repairs, Durability::kSynced));
+    database_.At(WritePoint::kRepairsWritten);
   }
   return RemoveOrphans(on_disk);
 }
@@ -117,7 +118,9 @@ absl::Status SnapshotTable::RemoveOrphans(const std::set<int64_t>& on_disk) {
     orphans_removed_ = static_cast<int64_t>(orphans.size());
   }
   for (const int64_t id : orphans) {
+    database_.At(WritePoint::kOrphanRemoving);
     LONGLEAF_STORE_RETURN_IF_ERROR(segments_.RemoveFromDisk(id));
+    database_.At(WritePoint::kOrphanRemoved);
   }
   return absl::OkStatus();
 }
