@@ -47,6 +47,28 @@ std::string Encoder::Seal() {
 
 absl::StatusOr<Decoder> Decoder::Open(std::string_view frame, RecordKind kind, uint8_t version,
                                       std::string_view what) {
+  absl::StatusOr<Decoder> body = OpenFrame(frame, kind, what);
+  if (!body.ok()) return body.status();
+  if (body->version_ != version) {
+    return absl::FailedPreconditionError(
+        Message(what, ": format version ", body->version_, ", this program reads ", version));
+  }
+  return body;
+}
+
+absl::StatusOr<Decoder> Decoder::OpenUpTo(std::string_view frame, RecordKind kind, uint8_t newest,
+                                          std::string_view what) {
+  absl::StatusOr<Decoder> body = OpenFrame(frame, kind, what);
+  if (!body.ok()) return body.status();
+  if (body->version_ < 1 || body->version_ > newest) {
+    return absl::FailedPreconditionError(
+        Message(what, ": format version ", body->version_, ", this program reads 1 to ", newest));
+  }
+  return body;
+}
+
+absl::StatusOr<Decoder> Decoder::OpenFrame(std::string_view frame, RecordKind kind,
+                                           std::string_view what) {
   if (frame.size() < kFrameHead + kFrameTail) {
     return absl::DataLossError(Message(what, ": cut short"));
   }
@@ -60,10 +82,7 @@ absl::StatusOr<Decoder> Decoder::Open(std::string_view frame, RecordKind kind, u
     return absl::DataLossError(
         Message(what, ": is of kind ", found, ", not ", static_cast<int>(kind)));
   }
-  if (const uint8_t found = body.U8(); found != version) {
-    return absl::FailedPreconditionError(
-        Message(what, ": format version ", found, ", this program reads ", version));
-  }
+  body.version_ = body.U8();
   return body;
 }
 

@@ -80,6 +80,10 @@ class Decoder {
   // kind; FAILED_PRECONDITION for another version. `what` names the record in messages.
   static absl::StatusOr<Decoder> Open(std::string_view frame, RecordKind kind, uint8_t version,
                                       std::string_view what);
+  // As Open, for a kind of which versions 1 to `newest` are understood; version() tells which.
+  static absl::StatusOr<Decoder> OpenUpTo(std::string_view frame, RecordKind kind, uint8_t newest,
+                                          std::string_view what);
+  uint8_t version() const { return version_; }
 
   uint8_t U8() { return Fixed<uint8_t>(); }
   uint16_t U16() { return Fixed<uint16_t>(); }
@@ -103,6 +107,8 @@ class Decoder {
   absl::Status Finish(std::string_view what) const;
 
  private:
+  static absl::StatusOr<Decoder> OpenFrame(std::string_view frame, RecordKind kind,
+                                           std::string_view what);
   template <typename T>
   T Fixed() {
     const std::string_view raw = Raw(sizeof(T));
@@ -113,6 +119,7 @@ class Decoder {
     return value;
   }
   std::string_view rest_;
+  uint8_t version_ = 0;
   bool ok_ = true;
 };
 

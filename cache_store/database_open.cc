@@ -50,6 +50,18 @@ rocksdb::Options BaseOptions(rocksdb::Env* env) {
   return options;
 }
 
+// Text and tokens are read in long passes. With a cache of their own these do not push out the
+// blocks of records and manifests, which answers from memory need while the disk may be slow.
+rocksdb::Options TextOptions(const rocksdb::Options& base) {
+  rocksdb::Options options = base;
+  rocksdb::BlockBasedTableOptions table;
+  table.checksum = rocksdb::kXXH3;
+  table.format_version = 5;
+  table.block_cache = rocksdb::NewLRUCache(size_t{8} << 20);
+  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+  return options;
+}
+
 rocksdb::Options SegmentOptions(const rocksdb::Options& base) {
   rocksdb::Options options = base;
   options.disable_auto_compactions = true;
@@ -111,6 +123,7 @@ Database::Database(const StoreOptions& options, std::shared_ptr<rocksdb::FileSys
     : path_(options.path),
       incoming_dir_(options.path + "/incoming"),
       min_free_bytes_(options.min_free_bytes),
+      at_point_(options.at_point),
       env_(rocksdb::NewCompositeEnv(MakeRetryable(std::move(file_system)))),
       base_options_(BaseOptions(env_.get())),
       segment_options_(SegmentOptions(base_options_)),
@@ -169,11 +182,14 @@ rocksdb::Status Database::OpenOnce(Checks checks) {
   db_options.wal_recovery_mode = checks == Checks::kAll
                                      ? rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords
                                      : rocksdb::WALRecoveryMode::kPointInTimeRecovery;
+  const rocksdb::Options text_options = TextOptions(base_options_);
   std::vector<rocksdb::ColumnFamilyDescriptor> descriptors;
   for (size_t i = 0; i < kFamilyCount; ++i) {
     const Family family = static_cast<Family>(i);
-    descriptors.emplace_back(FamilyName(family),
-                             family == Family::kSegments ? segment_options_ : base_options_);
+    const bool is_text = family == Family::kText || family == Family::kTokens;
+    descriptors.emplace_back(FamilyName(family), family == Family::kSegments ? segment_options_
+                                                 : is_text                   ? text_options
+                                                                             : base_options_);
   }
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   rocksdb::DB* raw = nullptr;
@@ -251,6 +267,7 @@ absl::Status Database::ClearIncoming() {
     status = env_->DeleteFile(incoming_dir_ + "/" + name);
     if (!status.ok()) return FromRocks(status);
   }
+  At(WritePoint::kIncomingCleared);
   return absl::OkStatus();
 }
 

@@ -60,10 +60,14 @@ void DocumentTable::Recount(const std::string& tenant, const DocumentRecord* bef
   if (before != nullptr) {
     --by_state_[before->state];
     expiry_.erase({before->expire_time_us, tenant, before->id});
+    uploading_.erase({before->update_time_us, tenant, before->id});
   }
   if (after != nullptr) {
     ++by_state_[after->state];
     if (after->expire_time_us != 0) expiry_.insert({after->expire_time_us, tenant, after->id});
+    if (after->state == DocumentState::kCreating) {
+      uploading_.insert({after->update_time_us, tenant, after->id});
+    }
   }
 }
 
@@ -141,12 +145,20 @@ absl::StatusOr<CreateResult> DocumentTable::Create(const std::string& tenant,
     batch.Put(Family::kRequests, NameKey(tenant, record.request_id), *entry);
   }
   LONGLEAF_STORE_RETURN_IF_ERROR(database_.CheckFreeSpace(0));
+  database_.At(WritePoint::kDocumentCreating);
   LONGLEAF_STORE_RETURN_IF_ERROR(database_.Write(batch, Durability::kSynced));
+  database_.At(WritePoint::kDocumentCreated);
   Recount(tenant, nullptr, &record);
   return CreateResult{record, true};
 }
 
 absl::StatusOr<DocumentRecord> DocumentTable::Get(const DocumentName& name) {
+  absl::StatusOr<DocumentRecord> record = GetStored(name);
+  if (record.ok()) notes_.Apply(name, *record);
+  return record;
+}
+
+absl::StatusOr<DocumentRecord> DocumentTable::GetStored(const DocumentName& name) {
   LONGLEAF_STORE_RETURN_IF_ERROR(CheckName(name.tenant, name.id));
   const absl::StatusOr<std::optional<std::string>> found =
       database_.Get(Family::kDocuments, NameKey(name.tenant, name.id));
@@ -182,6 +194,7 @@ absl::StatusOr<DocumentPage> DocumentTable::List(const std::string& tenant, int3
     }
     absl::StatusOr<DocumentRecord> record = DecodeDocument(FromSlice(row->value()));
     if (record.ok() && record->id == name.id) {
+      notes_.Apply({tenant, name.id}, *record);
       page.documents.push_back(*std::move(record));
     } else {
       page.damaged_ids.push_back(name.id);
@@ -215,14 +228,24 @@ absl::StatusOr<DocumentRecord> DocumentTable::Update(
   return after;
 }
 
-absl::Status DocumentTable::MarkAsked(const DocumentName& name) {
+void DocumentTable::StartWritingNotes() {
+  notes_.Start([this](const DocumentName& name) { WriteNote(name); });
+}
+
+void DocumentTable::WriteNote(const DocumentName& name) {
   const NameLocks::Hold hold(&names_, {name.tenant, name.id});
-  const absl::StatusOr<DocumentRecord> before = Get(name);
-  if (!before.ok()) return before.status();
+  const absl::StatusOr<DocumentRecord> before = GetStored(name);
+  if (absl::IsUnavailable(before.status())) return;  // next time
+  if (!before.ok()) {
+    notes_.Forget(name);
+    return;
+  }
   DocumentRecord after = *before;
-  after.last_asked_time_us = clock_();
-  Batch batch(database_);
-  return WriteRecord(name.tenant, *before, after, batch, Durability::kLazy);
+  if (notes_.Apply(name, after)) {
+    Batch batch(database_);
+    if (!WriteRecord(name.tenant, *before, after, batch, Durability::kLazy).ok()) return;
+  }
+  notes_.Done(name, after);
 }
 
 absl::Status DocumentTable::WithDocument(const DocumentName& name,
@@ -238,6 +261,16 @@ std::vector<DocumentName> DocumentTable::Expired(int64_t now_us, int32_t limit) 
   MutexLock lock(&counts_mutex_);
   for (const auto& [expire_time_us, tenant, id] : expiry_) {
     if (expire_time_us > now_us || static_cast<int32_t>(names.size()) >= limit) break;
+    names.push_back({tenant, id});
+  }
+  return names;
+}
+
+std::vector<DocumentName> DocumentTable::AbandonedUploads(int64_t before_us, int32_t limit) {
+  std::vector<DocumentName> names;
+  MutexLock lock(&counts_mutex_);
+  for (const auto& [update_time_us, tenant, id] : uploading_) {
+    if (update_time_us >= before_us || static_cast<int32_t>(names.size()) >= limit) break;
     names.push_back({tenant, id});
   }
   return names;

@@ -17,6 +17,7 @@
 #include "absl/status/statusor.h"
 #include "cache_store/database.h"
 #include "cache_store/disk_budget.h"
+#include "cache_store/document_notes.h"
 #include "cache_store/id_counter.h"
 #include "cache_store/mutex.h"
 #include "cache_store/snapshots.h"
@@ -33,6 +34,7 @@ class DocumentTable {
 
   // Counts what is there. Once, before anything else.
   absl::Status Load();
+  void StartWritingNotes();
 
   absl::StatusOr<CreateResult> Create(const std::string& tenant, const DocumentRecord& record,
                                       const Digest& request);
@@ -44,13 +46,17 @@ class DocumentTable {
                                     std::string_view resume_key);
   absl::StatusOr<DocumentRecord> Update(const DocumentName& name,
                                         absl::FunctionRef<absl::Status(DocumentRecord&)> change);
-  absl::Status MarkAsked(const DocumentName& name);
+  void MarkAsked(const DocumentName& name) { notes_.Asked(name, clock_()); }
+  void NoteRead(const DocumentName& name, int64_t serial, int64_t tokens) {
+    notes_.Read(name, serial, tokens);
+  }
   absl::Status Delete(const DocumentName& name);
   absl::StatusOr<std::string> ReadText(const DocumentName& name, int64_t offset, int64_t length);
   absl::StatusOr<std::vector<TextToken>> ReadTokens(const DocumentName& name, int64_t first,
                                                     int64_t count);
   absl::StatusOr<DocumentRecord> ResetTokens(const DocumentName& name, const Digest& fingerprint);
   std::vector<DocumentName> Expired(int64_t now_us, int32_t limit);
+  std::vector<DocumentName> AbandonedUploads(int64_t before_us, int32_t limit);
 
   // Runs `use` while the document exists and cannot be deleted.
   absl::Status WithDocument(const DocumentName& name, absl::FunctionRef<absl::Status()> use);
@@ -63,6 +69,9 @@ class DocumentTable {
   absl::StatusOr<std::optional<CreateResult>> FindRequest(const std::string& tenant,
                                                           const std::string& request_id,
                                                           const Digest& request);
+  // As it is stored, without what is noted.
+  absl::StatusOr<DocumentRecord> GetStored(const DocumentName& name);
+  void WriteNote(const DocumentName& name);
   absl::Status WriteRecord(const std::string& tenant, const DocumentRecord& before,
                            const DocumentRecord& after, Batch& batch, Durability durability);
   // Keeps counts and expiry in step with what is on the disk; either may be null.
@@ -84,7 +93,10 @@ class DocumentTable {
   Mutex counts_mutex_;
   std::map<DocumentState, int64_t> by_state_ ABSL_GUARDED_BY(counts_mutex_);
   std::set<std::tuple<int64_t, std::string, std::string>> expiry_ ABSL_GUARDED_BY(counts_mutex_);
+  std::set<std::tuple<int64_t, std::string, std::string>> uploading_ ABSL_GUARDED_BY(counts_mutex_);
   std::set<DocumentName> damaged_ ABSL_GUARDED_BY(counts_mutex_);
+
+  DocumentNotes notes_;  // last: its thread uses all of the above
 };
 
 }  // namespace longleaf::store::internal

@@ -15,7 +15,7 @@ using internal::Encoder;
 using internal::Message;
 using internal::RecordKind;
 
-constexpr uint8_t kDocumentVersion = 1;
+constexpr uint8_t kDocumentVersion = 2;  // 1: without read_tokens
 constexpr uint8_t kRequestVersion = 1;
 
 bool KnownState(uint8_t state) {
@@ -51,10 +51,10 @@ absl::Status CheckDocument(const DocumentRecord& record) {
   if (!KnownState(static_cast<uint8_t>(record.state))) {
     return absl::InvalidArgumentError("document state is not one of the known ones");
   }
-  for (const int64_t value :
-       {record.create_time_us, record.update_time_us, record.expire_time_us,
-        record.last_asked_time_us, record.serial, record.revision, record.text_bytes,
-        record.token_count, record.tokenized_bytes, record.token_stored_bytes}) {
+  for (const int64_t value : {record.create_time_us, record.update_time_us, record.expire_time_us,
+                              record.last_asked_time_us, record.serial, record.revision,
+                              record.text_bytes, record.token_count, record.tokenized_bytes,
+                              record.token_stored_bytes, record.read_tokens}) {
     if (value < 0) return absl::InvalidArgumentError("a time or count is negative");
   }
   return absl::OkStatus();
@@ -88,13 +88,14 @@ absl::StatusOr<std::string> EncodeDocument(const DocumentRecord& record) {
   out.I64(record.token_count);
   out.I64(record.tokenized_bytes);
   out.I64(record.token_stored_bytes);
+  out.I64(record.read_tokens);
   return out.Seal();
 }
 
 absl::StatusOr<DocumentRecord> DecodeDocument(std::string_view bytes) {
   constexpr std::string_view kWhat = "document record";
   absl::StatusOr<Decoder> opened =
-      Decoder::Open(bytes, RecordKind::kDocument, kDocumentVersion, kWhat);
+      Decoder::OpenUpTo(bytes, RecordKind::kDocument, kDocumentVersion, kWhat);
   if (!opened.ok()) return opened.status();
   Decoder& in = *opened;
   DocumentRecord record;
@@ -125,6 +126,7 @@ absl::StatusOr<DocumentRecord> DecodeDocument(std::string_view bytes) {
   record.token_count = in.NonNegative();
   record.tokenized_bytes = in.NonNegative();
   record.token_stored_bytes = in.NonNegative();
+  if (in.version() >= 2) record.read_tokens = in.NonNegative();
   LONGLEAF_STORE_RETURN_IF_ERROR(in.Finish(kWhat));
   if (!KnownState(state)) {
     return absl::DataLossError(Message(kWhat, ": state ", state, " is not a known one"));

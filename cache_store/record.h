@@ -2,8 +2,8 @@
 //
 // Encodings are little-endian, begin with a kind and a version byte, end with a 64-bit XXH3 over
 // everything before it, and are decoded with every length checked: a decoder given any bytes at all
-// returns a value or DATA_LOSS / FAILED_PRECONDITION, never anything else. A record that decodes
-// encodes back to the same bytes.
+// returns a value or DATA_LOSS / FAILED_PRECONDITION, never anything else. A record of the newest
+// version that decodes encodes back to the same bytes; an older one is written back as the newest.
 //
 // This file knows bytes and documents; it does not know RocksDB, models or the wire.
 #ifndef LONGLEAF_CACHE_STORE_RECORD_H_
@@ -38,9 +38,9 @@ struct DocumentRecord {
   std::string display_name;  // at most 4 KiB
   std::map<std::string, std::string> labels;
 
-  int64_t create_time_us = 0;      // [store]
-  int64_t update_time_us = 0;      // [store] of the last change that raised `revision`
-  int64_t expire_time_us = 0;      // 0: never
+  int64_t create_time_us = 0;  // [store]
+  int64_t update_time_us = 0;  // [store] of the last change that raised `revision` or brought text
+  int64_t expire_time_us = 0;  // 0: never
   int64_t last_asked_time_us = 0;  // 0: never; written lazily, may fall back a little in a crash
 
   int64_t serial = 0;      // [store] never reused: tells two documents of the same id apart
@@ -58,6 +58,10 @@ struct DocumentRecord {
   int64_t token_count = 0;         // [store] committed tokens: the next first_token
   int64_t tokenized_bytes = 0;     // [store] offset in the text where tokenising goes on
   int64_t token_stored_bytes = 0;  // [store] bytes that the tokens take on disk
+
+  // How far a model has ever read the document, in tokens of its input (NoteRead): what is read
+  // again below that is read twice. Written lazily, may fall back a little in a crash.
+  int64_t read_tokens = 0;  // [store]
 
   bool operator==(const DocumentRecord&) const = default;
 };

@@ -85,6 +85,7 @@ absl::StatusOr<std::unique_ptr<Store>> OpenWithFileSystem(
   LONGLEAF_STORE_RETURN_IF_ERROR(rep->snapshots.Load());
   LONGLEAF_STORE_RETURN_IF_ERROR(rep->documents.Load());
   rep->segments.StartReclaiming();
+  rep->documents.StartWritingNotes();
   return std::unique_ptr<Store>(new Store(std::move(rep)));
 }
 
@@ -130,8 +131,13 @@ absl::StatusOr<DocumentRecord> Store::UpdateDocument(
   return rep_->documents.Update({tenant, id}, change);
 }
 
-absl::Status Store::MarkAsked(const std::string& tenant, const std::string& id) {
-  return rep_->documents.MarkAsked({tenant, id});
+void Store::MarkAsked(const std::string& tenant, const std::string& id) {
+  rep_->documents.MarkAsked({tenant, id});
+}
+
+void Store::NoteRead(const std::string& tenant, const std::string& id, int64_t serial,
+                     int64_t tokens) {
+  rep_->documents.NoteRead({tenant, id}, serial, tokens);
 }
 
 absl::Status Store::DeleteDocument(const std::string& tenant, const std::string& id) {
@@ -156,6 +162,10 @@ absl::StatusOr<DocumentRecord> Store::ResetTokens(const std::string& tenant, con
 
 std::vector<DocumentName> Store::ExpiredDocuments(int64_t now_us, int32_t limit) {
   return rep_->documents.Expired(now_us, limit);
+}
+
+std::vector<DocumentName> Store::AbandonedUploads(int64_t before_us, int32_t limit) {
+  return rep_->documents.AbandonedUploads(before_us, limit);
 }
 
 // ---- Snapshots ---------------------------------------------------------------------------------

@@ -39,6 +39,7 @@
 #include "absl/types/span.h"
 #include "cache_store/record.h"
 #include "cache_store/snapshot.h"
+#include "cache_store/write_point.h"
 
 namespace rocksdb {
 class FileSystem;
@@ -57,6 +58,9 @@ struct StoreOptions {
   int32_t text_chunk_bytes = 1 << 20;  // text is stored in chunks of at most this, 1 KiB..16 MiB
   // Microseconds since the epoch; the system clock when empty. For tests.
   std::function<int64_t()> clock;
+  // Called where a crash would matter, on the thread that does the work and sometimes under the
+  // store's locks: it must not call the store. For tests; empty otherwise.
+  std::function<void(WritePoint)> at_point;
 };
 
 // A token of a document's text.
@@ -227,8 +231,13 @@ class Store {
       const std::string& tenant, const std::string& id,
       absl::FunctionRef<absl::Status(DocumentRecord&)> change);
 
-  // Notes that a question was asked now. Not synced, revision unchanged.
-  absl::Status MarkAsked(const std::string& tenant, const std::string& id);
+  // Notes that a question was asked now. Never waits for the disk: written about a second later,
+  // not synced, revision unchanged.
+  void MarkAsked(const std::string& tenant, const std::string& id);
+
+  // Notes how far the document with this serial has been read (DocumentRecord::read_tokens), in the
+  // same way.
+  void NoteRead(const std::string& tenant, const std::string& id, int64_t serial, int64_t tokens);
 
   // Text, tokens, request index, metadata; and its snapshots, unless another document has them.
   absl::Status DeleteDocument(const std::string& tenant, const std::string& id);
@@ -250,6 +259,9 @@ class Store {
 
   // Up to `limit` documents with 0 < expire_time_us <= now_us, the longest expired first.
   std::vector<DocumentName> ExpiredDocuments(int64_t now_us, int32_t limit);
+
+  // Up to `limit` documents in kCreating that have got no text since before_us, the oldest first.
+  std::vector<DocumentName> AbandonedUploads(int64_t before_us, int32_t limit);
 
   // ---- Snapshots -------------------------------------------------------------------------------
 

@@ -82,18 +82,21 @@ absl::StatusOr<DocumentRecord> DocumentTable::Append(const DocumentName& name,
     rest.remove_prefix(piece.size());
   }
   after.tokenized_bytes = part.tokenized_bytes;
+  if (!part.text.empty()) after.update_time_us = clock_();
 
   const int64_t text_bytes = after.text_bytes - before->text_bytes;
   const int64_t token_bytes = after.token_stored_bytes - before->token_stored_bytes;
   LONGLEAF_STORE_RETURN_IF_ERROR(snapshots_.Reserve(Use::kText, text_bytes + token_bytes));
   budget_.Add(Use::kText, -token_bytes);
   budget_.Add(Use::kTokens, token_bytes);
+  database_.At(WritePoint::kUploadAppending);
   if (absl::Status status = WriteRecord(name.tenant, *before, after, batch, Durability::kSynced);
       !status.ok()) {
     budget_.Add(Use::kText, -text_bytes);
     budget_.Add(Use::kTokens, -token_bytes);
     return status;
   }
+  database_.At(WritePoint::kUploadAppended);
   return after;
 }
 
@@ -121,8 +124,10 @@ absl::StatusOr<DocumentRecord> DocumentTable::Finalize(const DocumentName& name,
   after.update_time_us = clock_();
   ++after.revision;
   Batch batch(database_);
+  database_.At(WritePoint::kUploadFinalizing);
   LONGLEAF_STORE_RETURN_IF_ERROR(
       WriteRecord(name.tenant, *before, after, batch, Durability::kSynced));
+  database_.At(WritePoint::kUploadFinalized);
   return after;
 }
 
@@ -224,11 +229,14 @@ absl::Status DocumentTable::Delete(const DocumentName& name) {
     batch.Delete(Family::kRequests, NameKey(name.tenant, record->request_id));
   }
   const int64_t damaged_bytes = record.ok() ? 0 : StoredBytes(name);
+  database_.At(WritePoint::kDocumentDeleting);
   LONGLEAF_STORE_RETURN_IF_ERROR(snapshots_.WriteReleasing(name, batch));
+  database_.At(WritePoint::kDocumentDeleted);
   if (record.ok()) {
     budget_.Add(Use::kText, -record->text_bytes);
     budget_.Add(Use::kTokens, -record->token_stored_bytes);
     Recount(name.tenant, &*record, nullptr);
+    notes_.Forget(name);
     return absl::OkStatus();
   }
   MutexLock lock(&counts_mutex_);

@@ -114,7 +114,7 @@ class AskCall final : public WriteCall<AskCall, v1::AskResponse> {
     question.arrival = arrival_;
     question.deadline = deadline_;
     document_id_ = *std::move(id);
-    context_->store->MarkAsked(kTenant, document_id_).IgnoreError();
+    context_->store->MarkAsked(kTenant, document_id_);
     if (absl::Status status = context_->engine->Ask(std::move(question), stream_); !status.ok()) {
       return status;
     }

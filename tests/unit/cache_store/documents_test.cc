@@ -230,13 +230,55 @@ TEST_F(DocumentsTest, UpdateIsAtomicAndKeepsWhatIsTheStores) {
   EXPECT_EQ(stats.documents.at(DocumentState::kFailed), 1);
 }
 
-TEST_F(DocumentsTest, MarkAskedLeavesTheRevision) {
-  Create("a");
+TEST_F(DocumentsTest, NotesLeaveTheRevisionAndSurviveARestart) {
+  const DocumentRecord a = Create("a");
   now_us_ = 9'000'000;
-  ASSERT_OK(store_->MarkAsked("t", "a"));
-  EXPECT_EQ(store_->GetDocument("t", "a")->last_asked_time_us, 9'000'000);
-  EXPECT_EQ(store_->GetDocument("t", "a")->revision, 1);
-  EXPECT_CODE(store_->MarkAsked("t", "b"), kNotFound);
+  store_->MarkAsked("t", "a");
+  store_->MarkAsked("t", "nobody");
+  store_->NoteRead("t", "a", a.serial, 500);
+  store_->NoteRead("t", "a", a.serial, 300);      // read again from a checkpoint
+  store_->NoteRead("t", "a", a.serial + 1, 900);  // of another document of this name
+  store_->NoteRead("t", "a", a.serial, 400);
+  for (int restart = 0; restart < 2; ++restart) {
+    const DocumentRecord now = *store_->GetDocument("t", "a");
+    EXPECT_EQ(now.last_asked_time_us, 9'000'000);
+    EXPECT_EQ(now.revision, 1);
+    EXPECT_EQ(now.read_tokens, 400) << "the newest note of this document counts";
+    EXPECT_EQ(store_->ListDocuments("t", 5, "")->documents.at(0), now);
+    Reopen();
+  }
+  ASSERT_OK(store_->DeleteDocument("t", "a"));
+  Create("a");
+  EXPECT_EQ(store_->GetDocument("t", "a")->last_asked_time_us, 0);
+}
+
+TEST_F(DocumentsTest, AbandonedUploadsAreThoseWithoutProgress) {
+  const auto abandoned = [this](int64_t before_us) {
+    std::vector<std::string> ids;
+    for (const DocumentName& name : store_->AbandonedUploads(before_us, 10)) ids.push_back(name.id);
+    return ids;
+  };
+  using Ids = std::vector<std::string>;
+  now_us_ = 100;
+  Create("old");
+  Create("whole");
+  ASSERT_OK(AppendText("whole", 0, "text"));
+  ASSERT_TRUE(store_->FinalizeUpload("t", "whole", 4).ok());
+  now_us_ = 200;
+  Create("slow");
+  ASSERT_OK(AppendText("slow", 0, "text"));
+  now_us_ = 300;
+  ASSERT_OK(AppendText("slow", 4, "text"));
+  for (int restart = 0; restart < 2; ++restart) {
+    EXPECT_EQ(abandoned(100), Ids{});
+    EXPECT_EQ(abandoned(101), Ids{"old"});
+    EXPECT_EQ(abandoned(300), Ids{"old"});
+    EXPECT_EQ(abandoned(301), (Ids{"old", "slow"}));
+    Reopen();
+  }
+  EXPECT_EQ(store_->AbandonedUploads(301, 1).size(), 1u);
+  ASSERT_OK(store_->DeleteDocument("t", "old"));
+  EXPECT_EQ(abandoned(301), Ids{"slow"});
 }
 
 TEST_F(DocumentsTest, ListPages) {

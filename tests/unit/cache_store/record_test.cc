@@ -37,6 +37,7 @@ DocumentRecord FullDocument() {
   record.token_count = 8;
   record.tokenized_bytes = 9;
   record.token_stored_bytes = 10;
+  record.read_tokens = 11;
   return record;
 }
 
@@ -100,6 +101,20 @@ TEST(RecordTest, DocumentRoundTrip) {
   }
 }
 
+// The bytes of version 1, as the first release wrote them: without the last number.
+TEST(RecordTest, ADocumentOfVersionOneIsRead) {
+  std::string bytes = *EncodeDocument(FullDocument());
+  bytes.resize(bytes.size() - 16);
+  bytes[1] = 1;
+  const uint64_t xxh3 = internal::Xxh3(bytes);
+  for (int shift = 0; shift < 64; shift += 8) bytes.push_back(static_cast<char>(xxh3 >> shift));
+  const absl::StatusOr<DocumentRecord> record = DecodeDocument(bytes);
+  ASSERT_TRUE(record.ok()) << record.status();
+  DocumentRecord expected = FullDocument();
+  expected.read_tokens = 0;
+  EXPECT_EQ(*record, expected);
+}
+
 TEST(RecordTest, DocumentDamage) {
   const std::string good = *EncodeDocument(FullDocument());
   ExpectNoDamageAccepted(good,
@@ -137,12 +152,12 @@ TEST(RecordTest, ManifestRoundTripAndDamage) {
 TEST(RecordTest, AnUnknownVersionIsToldFromDamage) {
   std::string bytes = *EncodeDocument(FullDocument());
   bytes.resize(bytes.size() - 8);
-  bytes[1] = 2;
+  bytes[1] = 3;
   const uint64_t xxh3 = internal::Xxh3(bytes);
   for (int shift = 0; shift < 64; shift += 8) bytes.push_back(static_cast<char>(xxh3 >> shift));
   const absl::Status status = DecodeDocument(bytes).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_NE(status.ToString().find("version 2, this program reads 1"), std::string::npos) << status;
+  EXPECT_NE(status.ToString().find("version 3, this program reads 1 to 2"), std::string::npos) << status;
 }
 
 TEST(RecordTest, AnotherKindIsRefused) {
