@@ -151,6 +151,7 @@ void Database::AddStats(StoreStats& stats) {
   stats.writes_failing = health_->failing.load();
   stats.damaged_log = damaged_log_;
   stats.damaged_files_removed = damaged_files_removed_;
+  stats.rebuilt_counters = rebuilt_counters_;
   stats.background_errors = 0;
   stats.pending_compaction_bytes = 0;
   for (size_t i = 0; i < kFamilyCount; ++i) {

@@ -53,6 +53,13 @@ inline std::string_view FromSlice(const rocksdb::Slice& slice) {
 // UNAVAILABLE.
 absl::Status FromRocks(const rocksdb::Status& status);
 
+// FAILED_PRECONDITION with both numbers unless these are the bytes of this program's layout
+// version.
+absl::Status CheckLayout(std::string_view schema);
+
+// Adds to DATA_LOSS what an operator can do about the store at `path`.
+absl::Status ExplainDamage(const std::string& path, const absl::Status& status);
+
 class Database;
 
 // Several writes that happen together or not at all.
@@ -63,6 +70,7 @@ class Batch {
   void Delete(Family family, std::string_view key);
   void DeleteRange(Family family, std::string_view begin, std::string_view end);
   bool empty() const { return batch_.Count() == 0; }
+  void Clear() { batch_.Clear(); }
 
  private:
   friend class Database;
@@ -101,6 +109,14 @@ class Database {
     if (at_point_) at_point_(point);
   }
 
+  // Empties the families that say which snapshots there are, unread. No iterator may be open.
+  absl::Status ClearSnapshotIndex();
+
+  // ExplainDamage for this store.
+  absl::Status Explain(const absl::Status& status) const { return ExplainDamage(path_, status); }
+  // To be called before other threads know of the database.
+  void NoteRebuiltCounter() { ++rebuilt_counters_; }
+
   // Fills what RocksDB says of itself.
   void AddStats(StoreStats& stats);
 
@@ -118,17 +134,16 @@ class Database {
     std::atomic<bool> failing{false};
     std::atomic<bool> full{false};  // what the last failure was
   };
-  enum class Checks {
-    kAll,
-    kDamagedLog,  // what comes after the first damage in the log is given up
-    kSome,        // that, and files that are not what RocksDB's manifest says are left alone
+  struct Checks {
+    bool skip_damaged_log = false;    // damaged records of the log are left out
+    bool skip_damaged_files = false;  // files that are not what RocksDB's MANIFEST says are let be
   };
 
   Database(const StoreOptions& options, std::shared_ptr<rocksdb::FileSystem> file_system);
   absl::Status CheckFamilies();
   rocksdb::Status OpenOnce(Checks checks);
   absl::Status OpenWithRepair();
-  absl::Status RemoveDamagedSegments();
+  absl::Status RemoveDamagedCaches();
   absl::Status CheckSchema();
   absl::Status ClearIncoming();
   void Close();
@@ -145,6 +160,7 @@ class Database {
   std::unique_ptr<rocksdb::DB> db_;
   std::array<rocksdb::ColumnFamilyHandle*, kFamilyCount> families_ = {};
   int64_t damaged_files_removed_ = 0;
+  int64_t rebuilt_counters_ = 0;
   bool damaged_log_ = false;
 };
 

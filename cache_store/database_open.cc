@@ -13,6 +13,7 @@
 #include "cache_store/block_memory.h"
 #include "cache_store/coding.h"
 #include "cache_store/database.h"
+#include "cache_store/directory_check.h"
 #include "cache_store/message.h"
 #include "cache_store/retryable_file_system.h"
 
@@ -22,6 +23,8 @@ namespace {
 constexpr uint8_t kSchemaRecordVersion = 1;
 constexpr uint32_t kLayoutVersion = 1;  // FORMAT.md, "Versions"
 constexpr std::string_view kSchemaKey = "schema";
+// What says which snapshots there are. A cache like these: lost, they are made again.
+constexpr Family kSnapshotIndex[] = {Family::kManifests, Family::kClaims, Family::kAsked};
 
 rocksdb::Options BaseOptions(rocksdb::Env* env) {
   rocksdb::Options options;
@@ -85,6 +88,18 @@ bool IsOurs(const std::string& family) {
   return false;
 }
 
+absl::Status OpenError(const std::string& path, const rocksdb::Status& status) {
+  if (status.IsIOError() && status.ToString().find("lock") != std::string::npos) {
+    return absl::UnavailableError(
+        Message("the store at ", path, " is in use by another process (", status.ToString(), ")"));
+  }
+  return Prefixed(
+      Message("opening the store at ", path),
+      status.IsCorruption() ? ExplainDamage(path, FromRocks(status)) : FromRocks(status));
+}
+
+}  // namespace
+
 absl::Status CheckLayout(std::string_view bytes) {
   absl::StatusOr<Decoder> in =
       Decoder::Open(bytes, RecordKind::kSchema, kSchemaRecordVersion, "store schema");
@@ -96,15 +111,12 @@ absl::Status CheckLayout(std::string_view bytes) {
                                                ", this program reads and writes ", kLayoutVersion));
 }
 
-absl::Status OpenError(const std::string& path, const rocksdb::Status& status) {
-  if (status.IsIOError() && status.ToString().find("lock") != std::string::npos) {
-    return absl::UnavailableError(
-        Message("the store at ", path, " is in use by another process (", status.ToString(), ")"));
-  }
-  return Prefixed(Message("opening the store at ", path), FromRocks(status));
+absl::Status ExplainDamage(const std::string& path, const absl::Status& status) {
+  if (!absl::IsDataLoss(status)) return status;
+  return absl::DataLossError(Message(status.message(), "; restore ", path,
+                                     " from a backup (`longleaf-eval verify-store --store ", path,
+                                     "` lists all that is damaged)"));
 }
-
-}  // namespace
 
 // Whether writing fails at the moment.
 struct Database::FailureListener : rocksdb::EventListener {
@@ -155,6 +167,7 @@ absl::StatusOr<std::unique_ptr<Database>> Database::Open(
 // Another layout may have other families, and RocksDB opens only all of them: then its version is
 // read before anything is touched.
 absl::Status Database::CheckFamilies() {
+  LONGLEAF_STORE_RETURN_IF_ERROR(CheckDatabaseFiles(*env_, path_));
   if (!env_->FileExists(path_ + "/CURRENT").ok()) return absl::OkStatus();
   std::vector<std::string> names;
   const rocksdb::Status listed = rocksdb::DB::ListColumnFamilies(base_options_, path_, &names);
@@ -176,12 +189,13 @@ absl::Status Database::CheckFamilies() {
 
 rocksdb::Status Database::OpenOnce(Checks checks) {
   rocksdb::DBOptions db_options(base_options_);
-  db_options.paranoid_checks = checks != Checks::kSome;
+  db_options.paranoid_checks = !checks.skip_damaged_files;
   // A torn end of the log is what a crash leaves. Damage before the end loses acknowledged writes,
-  // and must not do so without a word.
-  db_options.wal_recovery_mode = checks == Checks::kAll
-                                     ? rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords
-                                     : rocksdb::WALRecoveryMode::kPointInTimeRecovery;
+  // and must not do so without a word. What comes after it is kept: every write is whole in itself,
+  // and a row that misses another is found out when it is read.
+  db_options.wal_recovery_mode = checks.skip_damaged_log
+                                     ? rocksdb::WALRecoveryMode::kSkipAnyCorruptedRecords
+                                     : rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
   const rocksdb::Options text_options = TextOptions(base_options_);
   std::vector<rocksdb::ColumnFamilyDescriptor> descriptors;
   for (size_t i = 0; i < kFamilyCount; ++i) {
@@ -203,31 +217,43 @@ rocksdb::Status Database::OpenOnce(Checks checks) {
 absl::Status Database::OpenWithRepair() {
   rocksdb::Status status = env_->CreateDirIfMissing(path_);
   if (!status.ok()) return Prefixed(Message("creating ", path_), FromRocks(status));
-  status = OpenOnce(Checks::kAll);
-  if (status.IsCorruption() && OpenOnce(Checks::kDamagedLog).ok()) {
+  damaged_log_ = !FindDamagedLog(*env_, path_).empty();
+  status = OpenOnce({});
+  if (status.IsCorruption() && OpenOnce({.skip_damaged_log = true}).ok()) {
     damaged_log_ = true;
     return absl::OkStatus();
   }
-  if (status.IsCorruption() && OpenOnce(Checks::kSome).ok()) {
-    LONGLEAF_STORE_RETURN_IF_ERROR(RemoveDamagedSegments());
+  for (const bool skip_log : {false, true}) {
+    if (!status.IsCorruption()) break;
+    if (!OpenOnce({.skip_damaged_log = skip_log, .skip_damaged_files = true}).ok()) continue;
+    damaged_log_ = damaged_log_ || skip_log;
+    LONGLEAF_STORE_RETURN_IF_ERROR(RemoveDamagedCaches());
     Close();
-    status = OpenOnce(Checks::kAll);
+    status = OpenOnce({});
+    break;
   }
   if (!status.ok()) return OpenError(path_, status);
   return absl::OkStatus();
 }
 
-absl::Status Database::RemoveDamagedSegments() {
+absl::Status Database::RemoveDamagedCaches() {
   std::vector<rocksdb::LiveFileMetaData> files;
   db_->GetLiveFilesMetaData(&files);
+  bool index_damaged = false;
   for (const rocksdb::LiveFileMetaData& file : files) {
-    if (file.column_family_name != FamilyName(Family::kSegments)) continue;
+    const bool segments = file.column_family_name == FamilyName(Family::kSegments);
+    const bool index =
+        std::any_of(std::begin(kSnapshotIndex), std::end(kSnapshotIndex),
+                    [&](Family family) { return file.column_family_name == FamilyName(family); });
+    if (!segments && !index) continue;
     const std::string name = file.db_path + file.name;
     uint64_t size = 0;
     rocksdb::SstFileReader reader(segment_options_);
     if (env_->GetFileSize(name, &size).ok() && size == file.size && reader.Open(name).ok()) {
       continue;
     }
+    index_damaged = index_damaged || index;
+    if (!segments) continue;
     const rocksdb::Slice begin(file.smallestkey);
     const rocksdb::Slice end(file.largestkey);
     const rocksdb::Status status =
@@ -235,16 +261,36 @@ absl::Status Database::RemoveDamagedSegments() {
     if (!status.ok()) return FromRocks(status);
     ++damaged_files_removed_;
   }
+  return index_damaged ? ClearSnapshotIndex() : absl::OkStatus();
+}
+
+absl::Status Database::ClearSnapshotIndex() {
+  for (const Family which : kSnapshotIndex) {
+    rocksdb::ColumnFamilyHandle*& handle = families_[static_cast<size_t>(which)];
+    // Dropping needs no reading of what is damaged. A crash before the next line is mended by
+    // opening, which makes missing families.
+    rocksdb::Status status = db_->DropColumnFamily(handle);
+    if (!status.ok()) return FromRocks(status);
+    db_->DestroyColumnFamilyHandle(handle);
+    handle = nullptr;
+    status = db_->CreateColumnFamily(base_options_, FamilyName(which), &handle);
+    if (!status.ok()) return FromRocks(status);
+  }
+  ++damaged_files_removed_;
   return absl::OkStatus();
 }
 
 absl::Status Database::CheckSchema() {
   absl::StatusOr<std::optional<std::string>> found = Get(Family::kMeta, kSchemaKey);
-  if (!found.ok()) return found.status();
-  if (found->has_value()) return CheckLayout(**found);
+  if (!found.ok()) return ExplainDamage(path_, found.status());
+  if (found->has_value()) {
+    const absl::Status layout = CheckLayout(**found);
+    return ExplainDamage(path_, Prefixed(Message("the store at ", path_), layout));
+  }
   // Nothing was ever stored, or this is the first start.
   for (size_t i = 0; i < kFamilyCount; ++i) {
-    if (Scan(static_cast<Family>(i), nullptr, nullptr)->Valid()) {
+    const std::unique_ptr<rocksdb::Iterator> row = Scan(static_cast<Family>(i), nullptr, nullptr);
+    if (row->Valid() || !row->status().ok()) {
       return absl::FailedPreconditionError(
           Message(path_, " holds data but no record of its layout version"));
     }

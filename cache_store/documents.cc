@@ -1,6 +1,7 @@
 // Document records: loading, creating, listing, changing, deleting. Their text is in uploads.cc.
 #include "cache_store/documents.h"
 
+#include <algorithm>
 #include <memory>
 #include <utility>
 
@@ -20,7 +21,7 @@ DocumentTable::DocumentTable(Database& database, DiskBudget& budget, SnapshotTab
       serials_(database, "next-document") {}
 
 absl::Status DocumentTable::Load() {
-  LONGLEAF_STORE_RETURN_IF_ERROR(serials_.Load());
+  int64_t last_serial = 0;
   const std::unique_ptr<rocksdb::Iterator> row =
       database_.Scan(Family::kDocuments, nullptr, nullptr);
   for (; row->Valid(); row->Next()) {
@@ -31,6 +32,7 @@ absl::Status DocumentTable::Load() {
       budget_.Add(Use::kText, record->text_bytes);
       budget_.Add(Use::kTokens, record->token_stored_bytes);
       Recount(name.tenant, nullptr, &*record);
+      last_serial = std::max(last_serial, record->serial);
       continue;
     }
     // Kept: its text is still there, and only a person can say what is to become of it.
@@ -38,7 +40,10 @@ absl::Status DocumentTable::Load() {
     MutexLock lock(&counts_mutex_);
     damaged_.insert(name);
   }
-  return FromRocks(row->status());
+  if (!row->status().ok()) {
+    return database_.Explain(Prefixed("listing the documents", FromRocks(row->status())));
+  }
+  return serials_.Load(last_serial);
 }
 
 int64_t DocumentTable::StoredBytes(const DocumentName& name) {
@@ -86,14 +91,19 @@ absl::StatusOr<std::optional<CreateResult>> DocumentTable::FindRequest(
     const std::string& tenant, const std::string& request_id, const Digest& request) {
   absl::StatusOr<std::optional<std::string>> found =
       database_.Get(Family::kRequests, NameKey(tenant, request_id));
-  if (!found.ok()) return found.status();
+  const std::string what = Message("request id ", request_id);
+  if (!found.ok()) return Prefixed(what, found.status());
   if (!found->has_value()) return std::nullopt;
   const absl::StatusOr<RequestRecord> entry = DecodeRequest(**found);
-  if (!entry.ok()) return entry.status();
+  if (!entry.ok()) return Prefixed(what, entry.status());
   const absl::StatusOr<DocumentRecord> record = Get({tenant, entry->document_id});
   if (absl::IsNotFound(record.status())) return std::nullopt;
   if (!record.ok()) return record.status();
   if (record->serial != entry->serial) return std::nullopt;
+  if (record->request_id != request_id) {
+    return absl::DataLossError(
+        Message(what, ": its entry is of document ", record->id, ", which another request made"));
+  }
   if (entry->fingerprint != request) {
     return absl::AlreadyExistsError(
         Message("request id ", request_id, " was used before for another request"));
@@ -162,7 +172,7 @@ absl::StatusOr<DocumentRecord> DocumentTable::GetStored(const DocumentName& name
   LONGLEAF_STORE_RETURN_IF_ERROR(CheckName(name.tenant, name.id));
   const absl::StatusOr<std::optional<std::string>> found =
       database_.Get(Family::kDocuments, NameKey(name.tenant, name.id));
-  if (!found.ok()) return found.status();
+  if (!found.ok()) return Prefixed(Message("document ", name.id), found.status());
   if (!found->has_value()) return absl::NotFoundError(Message("no document ", name.id));
   absl::StatusOr<DocumentRecord> record = DecodeDocument(**found);
   if (!record.ok()) return Prefixed(Message("document ", name.id), record.status());

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -12,13 +13,18 @@
 
 namespace longleaf::store::internal {
 
+// What is stored under `name`.
+absl::StatusOr<int64_t> DecodeCounter(std::string_view bytes, const std::string& name);
+
 // Counts from 1. The stored number is the first that no one has; a block of numbers is taken with
 // one synced write, and what is left of it at the end of the process is skipped. Thread-safe.
 class IdCounter {
  public:
   // `name`: its key in the meta family, on disk.
   IdCounter(Database& database, std::string name) : database_(database), name_(std::move(name)) {}
-  absl::Status Load();
+  // `in_use`: the highest number that is met in the store. Where the stored one is damaged, missing
+  // or not above it, counting goes on far above, and that is counted.
+  absl::Status Load(int64_t in_use);
   absl::StatusOr<int64_t> Next();
 
  private:

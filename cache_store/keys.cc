@@ -160,4 +160,17 @@ bool ParseSegmentId(std::string_view key, int64_t* segment_id) {
   return TakeBig64(key, segment_id);
 }
 
+bool ParseChunkKey(std::string_view key, DocumentName* name, int64_t* offset) {
+  return TakeShort(key, &name->tenant) && TakeShort(key, &name->id) && TakeBig64(key, offset) &&
+         key.empty();
+}
+
+bool ParseSegmentValueKey(std::string_view key, int64_t* segment_id, std::string* tenant,
+                          int64_t* index) {
+  if (!TakeBig64(key, segment_id) || !TakeShort(key, tenant) || key.size() != 4) return false;
+  *index = 0;
+  for (const char byte : key) *index = (*index << 8) | static_cast<uint8_t>(byte);
+  return true;
+}
+
 }  // namespace longleaf::store::internal

@@ -38,6 +38,9 @@ bool ParseOffset(std::string_view key, std::string_view name_prefix, int64_t* of
 bool ParseSnapshotKey(std::string_view key, SnapshotKey* snapshot);
 bool ParseClaimKey(std::string_view key, SnapshotKey* snapshot, std::string* document_id);
 bool ParseSegmentId(std::string_view key, int64_t* segment_id);
+bool ParseChunkKey(std::string_view key, DocumentName* name, int64_t* offset);  // text, tokens
+bool ParseSegmentValueKey(std::string_view key, int64_t* segment_id, std::string* tenant,
+                          int64_t* index);
 
 }  // namespace longleaf::store::internal
 

@@ -39,7 +39,10 @@ void SegmentTable::Stop() {
   (void)Reclaim();  // what is left now is an orphan for the next start
 }
 
-absl::Status SegmentTable::Load() { return ids_.Load(); }
+absl::Status SegmentTable::Load() {
+  const std::set<int64_t> on_disk = OnDisk();
+  return ids_.Load(on_disk.empty() ? 0 : *on_disk.rbegin());
+}
 
 void SegmentTable::StartReclaiming() {
   reclaimer_ = std::thread([this] { ReclaimLoop(); });

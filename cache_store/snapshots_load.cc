@@ -17,11 +17,21 @@
 namespace longleaf::store::internal {
 
 absl::Status SnapshotTable::Load() {
-  Batch repairs(database_);
   const std::set<int64_t> on_disk = segments_.OnDisk();
-  LONGLEAF_STORE_RETURN_IF_ERROR(LoadManifests(on_disk, repairs));
-  LONGLEAF_STORE_RETURN_IF_ERROR(LoadClaims(repairs));
-  LONGLEAF_STORE_RETURN_IF_ERROR(LoadAsked(repairs));
+  Batch repairs(database_);
+  absl::Status status = LoadManifests(on_disk, repairs);
+  if (status.ok()) status = LoadClaims(repairs);
+  if (status.ok()) status = LoadAsked(repairs);
+  if (absl::IsDataLoss(status)) {
+    // Which rows are lost cannot be known, so all snapshots are made again.
+    LONGLEAF_STORE_RETURN_IF_ERROR(database_.ClearSnapshotIndex());
+    MutexLock lock(&index_mutex_);
+    drops_[DropReason::kCorrupt] += std::max<int64_t>(1, static_cast<int64_t>(index_.size()));
+    index_.clear();
+    status = absl::OkStatus();
+    repairs.Clear();
+  }
+  LONGLEAF_STORE_RETURN_IF_ERROR(status);
   if (!repairs.empty()) {
     LONGLEAF_STORE_RETURN_IF_ERROR(database_.Write(repairs, Durability::kSynced));
     database_.At(WritePoint::kRepairsWritten);

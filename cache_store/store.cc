@@ -3,6 +3,7 @@
 #include "cache_store/store.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstring>
 #include <utility>
@@ -66,9 +67,16 @@ struct Store::Rep {
   // The index lets go of its segments when it is destroyed, and they are to stay on the disk.
   ~Rep() { segments.Stop(); }
 
+  template <typename T>
+  absl::StatusOr<T> CountDamage(absl::StatusOr<T> read) {
+    if (absl::IsDataLoss(read.status())) damaged_reads.fetch_add(1, std::memory_order_relaxed);
+    return read;
+  }
+
   const std::unique_ptr<internal::Database> database;
   const std::function<int64_t()> clock;
   internal::DiskBudget budget;
+  std::atomic<int64_t> damaged_reads{0};
   internal::SegmentTable segments;
   internal::SnapshotTable snapshots;
   internal::DocumentTable documents;
@@ -112,12 +120,12 @@ absl::StatusOr<DocumentRecord> Store::AppendUpload(const std::string& tenant, co
 absl::StatusOr<DocumentRecord> Store::FinalizeUpload(const std::string& tenant,
                                                      const std::string& id, int64_t expected_bytes,
                                                      DocumentState next) {
-  return rep_->documents.Finalize({tenant, id}, expected_bytes, next);
+  return rep_->CountDamage(rep_->documents.Finalize({tenant, id}, expected_bytes, next));
 }
 
 absl::StatusOr<DocumentRecord> Store::GetDocument(const std::string& tenant,
                                                   const std::string& id) {
-  return rep_->documents.Get({tenant, id});
+  return rep_->CountDamage(rep_->documents.Get({tenant, id}));
 }
 
 absl::StatusOr<DocumentPage> Store::ListDocuments(const std::string& tenant, int32_t page_size,
@@ -146,13 +154,13 @@ absl::Status Store::DeleteDocument(const std::string& tenant, const std::string&
 
 absl::StatusOr<std::string> Store::ReadText(const std::string& tenant, const std::string& id,
                                             int64_t offset, int64_t length) {
-  return rep_->documents.ReadText({tenant, id}, offset, length);
+  return rep_->CountDamage(rep_->documents.ReadText({tenant, id}, offset, length));
 }
 
 absl::StatusOr<std::vector<TextToken>> Store::ReadTokens(const std::string& tenant,
                                                          const std::string& id, int64_t first,
                                                          int64_t count) {
-  return rep_->documents.ReadTokens({tenant, id}, first, count);
+  return rep_->CountDamage(rep_->documents.ReadTokens({tenant, id}, first, count));
 }
 
 absl::StatusOr<DocumentRecord> Store::ResetTokens(const std::string& tenant, const std::string& id,
@@ -212,8 +220,8 @@ absl::StatusOr<absl::Span<const std::byte>> Store::ReadValue(const Snapshot& sna
                                                    " segments, number ", segment,
                                                    " was asked for"));
   }
-  return rep_->segments.ReadValue(*snapshot.segments()[static_cast<size_t>(segment)], value,
-                                  buffer.rep_->slice);
+  return rep_->CountDamage(rep_->segments.ReadValue(
+      *snapshot.segments()[static_cast<size_t>(segment)], value, buffer.rep_->slice));
 }
 
 absl::Status Store::ReadSegment(const Snapshot& snapshot, int64_t segment, int64_t offset,
@@ -256,6 +264,7 @@ StoreStats Store::Stats() {
   stats.reserved_bytes = used.reserved;
   stats.snapshot_bytes = used.segments + used.reserved;
   stats.capacity_bytes = rep_->budget.cap();
+  stats.damaged_reads = rep_->damaged_reads.load(std::memory_order_relaxed);
   return stats;
 }
 

@@ -120,9 +120,11 @@ struct StoreStats {
   int64_t capacity_bytes = 0;     // the cap; 0: none
   int64_t snapshots = 0;
   std::map<DropReason, int64_t> drops;  // since Open; kCapacity are the evictions
+  int64_t damaged_reads = 0;            // of text, tokens and segments that found damage
   int64_t refused_writes = 0;           // for cap or full disk, since Open
   int64_t orphan_segments_removed = 0;  // by Open
-  int64_t damaged_files_removed = 0;    // by Open: segment files that were not as written
+  int64_t damaged_files_removed = 0;    // by Open: of snapshots, not as written
+  int64_t rebuilt_counters = 0;         // by Open: damaged, or behind the numbers that are in use
   // Open found the write-ahead log damaged before its end: what was acknowledged shortly before the
   // last stop may be missing. To be said loudly.
   bool damaged_log = false;

@@ -27,8 +27,12 @@ struct CallContext {
   Engine* engine = nullptr;
   Metrics* metrics = nullptr;
   Documents* documents = nullptr;
-  Executor* executor = nullptr;  // for what blocks
-  Executor* delivery = nullptr;  // for handing answers to gRPC: never blocks on the disk for long
+  // Three, so that a stalled disk holds up only who needs it: answers from memory pass through the
+  // other two.
+  Executor* disk = nullptr;  // what waits for the disk: uploads, changes, reading text
+  Executor* executor =
+      nullptr;  // what needs a document's record at most, which is in memory mostly
+  Executor* delivery = nullptr;  // handing answers to gRPC
   std::atomic<bool> draining{false};
   std::atomic<int64_t> open_uploads{0};
 };
@@ -38,16 +42,16 @@ inline absl::Status Draining() {
                      {.reason = reason::kDraining, .retry_seconds = 1});
 }
 
-// Answers a unary call from `work`, which returns an absl::Status and runs on the executor.
+// Answers a unary call from `work`, which returns an absl::Status and runs on `executor`.
 template <typename Work>
-grpc::ServerUnaryReactor* RunUnary(CallContext* context, grpc::CallbackServerContext* call,
-                                   Work work) {
+grpc::ServerUnaryReactor* RunUnary(CallContext* context, Executor* executor,
+                                   grpc::CallbackServerContext* call, Work work) {
   grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
   if (context->draining) {
     reactor->Finish(ToGrpc(Draining()));
     return reactor;
   }
-  context->executor->Run([reactor, work = std::move(work)] { reactor->Finish(ToGrpc(work())); });
+  executor->Run([reactor, work = std::move(work)] { reactor->Finish(ToGrpc(work())); });
   return reactor;
 }
 

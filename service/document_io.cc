@@ -108,6 +108,9 @@ absl::StatusOr<LoadedDocument> LoadDocument(store::Store& store, const ServedMod
   if (!record.ok()) {
     return FromStore(record.status(), name.id);
   }
+  if (record->state == store::DocumentState::kCreating) {
+    return NoSuchDocument(name.id);  // the one to be read was deleted, this is another's upload
+  }
   LoadedDocument loaded;
   loaded.record = *std::move(record);
   bool tokens_are_good = loaded.record.token_fingerprint == model.token_fingerprint() &&
@@ -148,6 +151,23 @@ absl::StatusOr<LoadedDocument> LoadDocument(store::Store& store, const ServedMod
     store.ClaimSnapshot(loaded.snapshot->key(), name.id).IgnoreError();
   }
   return loaded;
+}
+
+absl::Status RecordState(store::Store& store, const store::DocumentName& name, int64_t serial,
+                         store::DocumentState state, const absl::Status& failure) {
+  return store
+      .UpdateDocument(name.tenant, name.id,
+                      [&](store::DocumentRecord& record) -> absl::Status {
+                        if (record.state == store::DocumentState::kCreating ||
+                            (serial != 0 && record.serial != serial)) {
+                          return NoSuchDocument(name.id);
+                        }
+                        record.state = state;
+                        record.failure_code = static_cast<int32_t>(failure.code());
+                        record.failure_message = std::string(failure.message());
+                        return absl::OkStatus();
+                      })
+      .status();
 }
 
 store::SnapshotPtr FindSnapshot(store::Store& store, const ServedModel& model,

@@ -32,6 +32,12 @@ struct LoadedDocument {
 absl::StatusOr<LoadedDocument> LoadDocument(store::Store& store, const ServedModel& model,
                                             const store::DocumentName& name);
 
+// Writes what became of a document's reading into its record. NOT_FOUND when the document is gone,
+// also when another one has its name by now: `serial` is what LoadDocument found, 0 when it found
+// nothing.
+absl::Status RecordState(store::Store& store, const store::DocumentName& name, int64_t serial,
+                         store::DocumentState state, const absl::Status& failure);
+
 // The longest stored prefix again, after one was dropped. Null when there is none.
 store::SnapshotPtr FindSnapshot(store::Store& store, const ServedModel& model,
                                 const std::string& tenant, const std::vector<int32_t>& tokens);

@@ -24,7 +24,7 @@ grpc::ServerWriteReactor<v1::WatchDocumentResponse>* DocumentServiceImpl::WatchD
 grpc::ServerUnaryReactor* DocumentServiceImpl::QueryUpload(grpc::CallbackServerContext* call,
                                                            const v1::QueryUploadRequest* request,
                                                            v1::QueryUploadResponse* response) {
-  return RunUnary(context_, call, [this, request, response]() -> absl::Status {
+  return RunUnary(context_, context_->executor, call, [this, request, response]() -> absl::Status {
     absl::StatusOr<std::string> id = ParseDocumentName(request->name(), "name");
     if (!id.ok()) {
       return id.status();
@@ -42,7 +42,7 @@ grpc::ServerUnaryReactor* DocumentServiceImpl::QueryUpload(grpc::CallbackServerC
 grpc::ServerUnaryReactor* DocumentServiceImpl::GetDocument(grpc::CallbackServerContext* call,
                                                            const v1::GetDocumentRequest* request,
                                                            v1::Document* response) {
-  return RunUnary(context_, call, [this, request, response]() -> absl::Status {
+  return RunUnary(context_, context_->executor, call, [this, request, response]() -> absl::Status {
     absl::StatusOr<std::string> id = ParseDocumentName(request->name(), "name");
     if (!id.ok()) {
       return id.status();
@@ -59,7 +59,7 @@ grpc::ServerUnaryReactor* DocumentServiceImpl::GetDocument(grpc::CallbackServerC
 grpc::ServerUnaryReactor* DocumentServiceImpl::ListDocuments(
     grpc::CallbackServerContext* call, const v1::ListDocumentsRequest* request,
     v1::ListDocumentsResponse* response) {
-  return RunUnary(context_, call, [this, request, response]() -> absl::Status {
+  return RunUnary(context_, context_->executor, call, [this, request, response]() -> absl::Status {
     absl::StatusOr<store::DocumentPage> page =
         context_->documents->List(request->page_size(), request->page_token());
     if (!page.ok()) {
@@ -77,7 +77,7 @@ grpc::ServerUnaryReactor* DocumentServiceImpl::ListDocuments(
 grpc::ServerUnaryReactor* DocumentServiceImpl::UpdateDocument(
     grpc::CallbackServerContext* call, const v1::UpdateDocumentRequest* request,
     v1::Document* response) {
-  return RunUnary(context_, call, [this, request, response]() -> absl::Status {
+  return RunUnary(context_, context_->disk, call, [this, request, response]() -> absl::Status {
     absl::StatusOr<std::string> id = ParseDocumentName(request->document().name(), "document.name");
     if (!id.ok()) {
       return id.status();
@@ -98,7 +98,7 @@ grpc::ServerUnaryReactor* DocumentServiceImpl::UpdateDocument(
 grpc::ServerUnaryReactor* DocumentServiceImpl::DeleteDocument(
     grpc::CallbackServerContext* call, const v1::DeleteDocumentRequest* request,
     google::protobuf::Empty*) {
-  return RunUnary(context_, call, [this, request]() -> absl::Status {
+  return RunUnary(context_, context_->disk, call, [this, request]() -> absl::Status {
     absl::StatusOr<std::string> id = ParseDocumentName(request->name(), "name");
     if (!id.ok()) {
       return id.status();

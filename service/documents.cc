@@ -182,4 +182,13 @@ int64_t Documents::DeleteExpired() {
   return deleted;
 }
 
+int64_t Documents::DeleteAbandonedUploads(int64_t seconds) {
+  int64_t deleted = 0;
+  const int64_t before_us = NowMicros() - seconds * 1'000'000;
+  for (const store::DocumentName& name : store_->AbandonedUploads(before_us, 64)) {
+    deleted += store_->DeleteDocument(name.tenant, name.id).ok() ? 1 : 0;
+  }
+  return deleted;
+}
+
 }  // namespace longleaf::service

@@ -59,6 +59,8 @@ class Documents {
   absl::StatusOr<std::string> ReadText(const std::string& id, int64_t offset, int64_t length);
   // Deletes what has expired. Returns how many.
   int64_t DeleteExpired();
+  // Deletes uploads that got nothing for `seconds`. Returns how many.
+  int64_t DeleteAbandonedUploads(int64_t seconds);
 
  private:
   store::Store* const store_;

@@ -30,7 +30,8 @@ namespace longleaf::service {
 struct EngineOptions {
   int64_t prefill_chunk = 512;        // document tokens in a step while nobody waits
   int64_t interleaved_chunk = 128;    // and while questions are being answered
-  int64_t checkpoint_tokens = 16384;  // store a document's state at least this often
+  int64_t checkpoint_tokens = 16384;  // store a document's state at least this often,
+  double checkpoint_seconds = 60;     // and this often
   int64_t max_questions = 256;
   int64_t max_reading_documents = 4;  // documents that share the document part of a step
 };

@@ -71,7 +71,8 @@ void Engine::Loop::RunIo(DocumentJob& job, std::function<std::function<void()>()
 void Engine::Loop::AdvanceDocuments() {
   int64_t reading = 0;
   for (const auto& job : documents_) {
-    reading += job->uploaded && job->stage != Stage::kQueued ? 1 : 0;
+    reading +=
+        job->uploaded && job->stage != Stage::kQueued && job->stage != Stage::kUnsaved ? 1 : 0;
   }
   for (auto it = documents_.begin(); it != documents_.end();) {
     DocumentJob& job = **it;
@@ -84,13 +85,13 @@ void Engine::Loop::AdvanceDocuments() {
     if (job.cancelled && !job.in_io) {
       if (job.stage <= Stage::kWaiting) {
         metrics_->Waiting(RequestKind::kDocument, -1);
-      } else {
+      } else if (job.stage != Stage::kUnsaved) {
         metrics_->Running(-1);
       }
       ReleaseMemory(job);
-      if (job.recorded) {
+      if (job.recorded && job.stage != Stage::kUnsaved) {
         board_.PostLast(job.name, {store::DocumentState::kActive, ProgressOf(job)});
-      } else {
+      } else if (!job.recorded) {
         board_.Remove(job.name);
       }
       it = documents_.erase(it);
@@ -119,6 +120,13 @@ void Engine::Loop::AdvanceDocuments() {
           Record(job);
         }
         break;
+      case Stage::kUnsaved:
+        if (job.unsaved_live.expired()) {
+          job.cancelled = true;  // gone from memory, too: the next question has it read again
+        } else if (DocumentJob::Clock::now() >= job.retry_at) {
+          SaveUnsaved(job);
+        }
+        break;
       case Stage::kLoading:
       case Stage::kRestoring:
       case Stage::kReading:
@@ -131,6 +139,11 @@ void Engine::Loop::AdvanceDocuments() {
 // stored once more, so that it is not read again after the restart.
 void Engine::Loop::StopForDrain(DocumentJob& job) {
   if (job.stage == Stage::kStoring || job.stage == Stage::kRecording) {
+    return;
+  }
+  if (job.stage == Stage::kUnsaved && !job.saved_for_drain) {
+    job.saved_for_drain = true;
+    SaveUnsaved(job);
     return;
   }
   const int64_t stored = job.stored != nullptr ? job.stored->token_count() : 0;
@@ -150,12 +163,8 @@ void Engine::Loop::Load(DocumentJob& job) {
         std::make_shared<absl::StatusOr<LoadedDocument>>(LoadDocument(*store_, *model_, name));
     if (uploaded && loaded->ok()) {
       // For people who look; what matters after a crash is only that it is not yet ACTIVE.
-      store_
-          ->UpdateDocument(name.tenant, name.id,
-                           [](store::DocumentRecord& record) {
-                             record.state = store::DocumentState::kPrefilling;
-                             return absl::OkStatus();
-                           })
+      RecordState(*store_, name, (*loaded)->record.serial, store::DocumentState::kPrefilling,
+                  absl::OkStatus())
           .IgnoreError();
     }
     return [this, &job, loaded] { Loaded(job, std::move(*loaded)); };
@@ -172,6 +181,7 @@ void Engine::Loop::Loaded(DocumentJob& job, absl::StatusOr<LoadedDocument> loade
   }
   job.loaded = *std::move(loaded);
   job.stored = job.loaded.snapshot;
+  job.furthest = job.loaded.record.read_tokens;
   metrics_->StateLookup("disk", job.stored != nullptr ? "hit" : "miss");
   job.stage = Stage::kWaiting;
   BeginState(job);
@@ -250,6 +260,7 @@ void Engine::Loop::Restored(DocumentJob& job, const absl::Status& status,
 void Engine::Loop::BeginReading(DocumentJob& job) {
   job.reading_begun = DocumentJob::Clock::now();
   job.stage = Stage::kReading;
+  PlanCheckpoint(job);
   PostProgress(job);
   if (job.state->tokens() == job.total()) {
     BecomeLive(job);
@@ -265,15 +276,29 @@ void Engine::Loop::Requeue(DocumentJob& job) {
   metrics_->Waiting(RequestKind::kDocument, 1);
 }
 
+void Engine::Loop::PlanCheckpoint(DocumentJob& job) {
+  job.checkpoint_token = job.state->tokens() + options_.checkpoint_tokens;
+  job.checkpoint_time =
+      DocumentJob::Clock::now() + std::chrono::duration_cast<DocumentJob::Clock::duration>(
+                                      std::chrono::duration<double>(options_.checkpoint_seconds));
+}
+
 void Engine::Loop::DocumentAdvanced(DocumentJob& job, int64_t rows) {
+  const int64_t done = job.state->tokens();
   metrics_->DocumentTokens(rows);
+  metrics_->RereadTokens(std::clamp<int64_t>(job.furthest - (done - rows), 0, rows));
+  if (done > job.furthest) {
+    job.furthest = done;
+    store_->NoteRead(job.name.tenant, job.name.id, job.loaded.record.serial, done);
+  }
   PostProgress(job);
-  if (job.state->tokens() == job.total()) {
+  if (done == job.total()) {
     BecomeLive(job);
     return;
   }
-  const int64_t stored = job.stored != nullptr ? job.stored->token_count() : 0;
-  if (!job.in_io && job.state->tokens() - stored >= options_.checkpoint_tokens) {
+  if (!job.in_io &&
+      (done >= job.checkpoint_token || DocumentJob::Clock::now() >= job.checkpoint_time)) {
+    PlanCheckpoint(job);
     Save(job);
   }
 }

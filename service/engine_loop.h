@@ -33,6 +33,7 @@ struct DocumentJob {
     kReading,    // in the steps
     kStoring,    // read whole and usable; io: the last snapshot
     kRecording,  // io: what became of it, into the document's record
+    kUnsaved,    // read and recorded, in memory only: stored when the disk takes it again
   };
 
   store::DocumentName name;
@@ -42,14 +43,21 @@ struct DocumentJob {
   bool in_io = false;      // an io task knows this job: it must stay
   bool saved_for_drain = false;
   bool recorded = false;  // its record says ACTIVE
+  bool unsaved = false;   // the whole state could not be stored
   LoadedDocument loaded;
   std::unique_ptr<kernels::State> state;  // until it is live
   std::shared_ptr<LiveDocument> live;
-  std::unique_ptr<kernels::State> saving;  // the branch that is being stored
-  store::SnapshotPtr stored;               // the newest snapshot of these tokens
-  bool stored_is_ours = false;             // a checkpoint of this reading: replaced by the next one
+  std::weak_ptr<LiveDocument> unsaved_live;  // in kUnsaved: memory may let go of it
+  std::unique_ptr<kernels::State> saving;    // the branch that is being stored
+  store::SnapshotPtr stored;                 // the newest snapshot of these tokens
+  bool stored_is_ours = false;  // a checkpoint of this reading: replaced by the next one
   int64_t reserved_bytes = 0;
   int64_t tokens_reused = 0;
+  int64_t furthest = 0;  // token up to which it has ever been read
+  // When the next checkpoint is due; whichever comes first. Counted from the last attempt, so that
+  // a disk that takes none is not tried at every step.
+  int64_t checkpoint_token = 0;
+  Clock::time_point checkpoint_time;
   absl::Status outcome;  // to be recorded
   Clock::time_point retry_at;
   Clock::time_point queued = Clock::now();
@@ -57,7 +65,7 @@ struct DocumentJob {
   Clock::time_point reading_begun;
 
   int64_t total() const { return static_cast<int64_t>(loaded.tokens.size()); }
-  bool waiting_to_be_read() const { return uploaded && live == nullptr && !cancelled; }
+  bool waiting_to_be_read() const { return uploaded && stage < Stage::kStoring && !cancelled; }
 };
 
 class Engine::Loop {
@@ -144,6 +152,9 @@ class Engine::Loop {
   void ReleaseMemory(DocumentJob& job);
   Progress ProgressOf(const DocumentJob& job) const;
   void PostProgress(DocumentJob& job);
+  void PlanCheckpoint(DocumentJob& job);
+  void KeepUnsaved(DocumentJob& job);
+  void SaveUnsaved(DocumentJob& job);
 
   const EngineOptions options_;
   ServedModel* const model_;

@@ -143,7 +143,7 @@ void Engine::Loop::Admit(QuestionJob& job) {
   if (document != nullptr && job.request().allow_partial && !job.waited_for_state) {
     // Of an upload that is still being read: what there is. (One that is ACTIVE and read again for
     // want of a state is waited for.)
-    if (document->uploaded) {
+    if (document->waiting_to_be_read()) {
       AnswerPartially(job, *document);
       return;
     }

@@ -11,7 +11,7 @@ namespace {
 
 using Stage = DocumentJob::Stage;
 
-constexpr std::chrono::seconds kRetryAfter(2);  // for a store that does not take a record
+constexpr std::chrono::seconds kRetryAfter(2);  // for a store that does not take a record or state
 
 double Seconds(DocumentJob::Clock::duration duration) {
   return std::chrono::duration<double>(duration).count();
@@ -85,9 +85,39 @@ void Engine::Loop::Saved(DocumentJob& job, const absl::StatusOr<store::SnapshotP
               {{"document", job.name.id}, {"error", snapshot.status().ToString()}});
     metrics_->StateSaveFailed();
   }
-  if (whole && !job.cancelled) {
-    EndDocument(job, absl::OkStatus());
+  if (!whole || job.cancelled) {
+    return;
   }
+  job.unsaved = !snapshot.ok();
+  if (job.stage != Stage::kUnsaved) {
+    EndDocument(job, absl::OkStatus());
+  } else if (job.unsaved && !draining_) {
+    job.retry_at = DocumentJob::Clock::now() + kRetryAfter;
+  } else {
+    job.cancelled = true;
+  }
+}
+
+// The document is read and can be asked, but its state is in memory alone. The job stays, to store
+// it when the disk takes it.
+void Engine::Loop::KeepUnsaved(DocumentJob& job) {
+  metrics_->Running(-1);
+  board_.PostLast(job.name, {store::DocumentState::kActive, ProgressOf(job)});
+  job.recorded = true;
+  job.stage = Stage::kUnsaved;
+  job.unsaved_live = job.live;
+  job.live.reset();
+  job.retry_at = DocumentJob::Clock::now() + kRetryAfter;
+}
+
+void Engine::Loop::SaveUnsaved(DocumentJob& job) {
+  job.live = job.unsaved_live.lock();
+  if (job.live == nullptr) {
+    job.cancelled = true;
+    return;
+  }
+  Save(job);
+  job.live.reset();
 }
 
 // The document is read, or never will be. Questions that wait for it are told; an uploaded one gets
@@ -108,7 +138,11 @@ void Engine::Loop::EndDocument(DocumentJob& job, const absl::Status& outcome) {
   metrics_->Finished(RequestKind::kDocument, outcome.ok() ? "read" : "failed");
   metrics_->RequestSeconds(RequestKind::kDocument, Seconds(DocumentJob::Clock::now() - job.queued));
   if (!job.uploaded || absl::IsNotFound(outcome)) {
-    job.cancelled = true;  // nothing to record
+    if (outcome.ok() && job.unsaved && !draining_) {
+      KeepUnsaved(job);
+    } else {
+      job.cancelled = true;  // nothing to record
+    }
     return;
   }
   if (!job.in_io) {
@@ -117,27 +151,26 @@ void Engine::Loop::EndDocument(DocumentJob& job, const absl::Status& outcome) {
 }
 
 void Engine::Loop::Record(DocumentJob& job) {
-  RunIo(job, [this, &job, name = job.name, outcome = job.outcome]() -> std::function<void()> {
-    const absl::Status status =
-        store_
-            ->UpdateDocument(name.tenant, name.id,
-                             [&outcome](store::DocumentRecord& record) {
-                               record.state = outcome.ok() ? store::DocumentState::kActive
-                                                           : store::DocumentState::kFailed;
-                               record.failure_code = static_cast<int32_t>(outcome.code());
-                               record.failure_message = std::string(outcome.message());
-                               return absl::OkStatus();
-                             })
-            .status();
-    return [this, &job, status] {
-      if (status.ok() || absl::IsNotFound(status) || absl::IsDataLoss(status) || draining_) {
-        job.recorded = status.ok() && job.outcome.ok();
-        job.cancelled = true;
-      } else {
-        job.retry_at = DocumentJob::Clock::now() + kRetryAfter;
-      }
-    };
-  });
+  RunIo(job,
+        [this, &job, name = job.name, serial = job.loaded.record.serial,
+         outcome = job.outcome]() -> std::function<void()> {
+          const absl::Status status = RecordState(
+              *store_, name, serial,
+              outcome.ok() ? store::DocumentState::kActive : store::DocumentState::kFailed,
+              outcome);
+          return [this, &job, status] {
+            if (status.ok() || absl::IsNotFound(status) || absl::IsDataLoss(status) || draining_) {
+              job.recorded = status.ok() && job.outcome.ok();
+              if (job.recorded && job.unsaved && !draining_ && !job.cancelled) {
+                KeepUnsaved(job);
+              } else {
+                job.cancelled = true;
+              }
+            } else {
+              job.retry_at = DocumentJob::Clock::now() + kRetryAfter;
+            }
+          };
+        });
 }
 
 }  // namespace longleaf::service

@@ -62,7 +62,7 @@ class Readings : public prometheus::Collectable {
     static constexpr const char* kStates[] = {nullptr,      "creating", "queued",
                                               "prefilling", "active",   "failed"};
     std::vector<prometheus::MetricFamily> out;
-    out.reserve(16);  // references to its elements are held below
+    out.reserve(24);  // references to its elements are held below
     auto& documents = Gauge(out, "longleaf_documents", "Documents by state");
     for (int i = 1; i <= 5; ++i) {
       Add(documents, static_cast<double>(now.documents[i]), {{"state", kStates[i]}});
@@ -91,6 +91,24 @@ class Readings : public prometheus::Collectable {
     Add(evictions, dropped("capacity"), {{"reason", "capacity"}, {"tier", "disk"}});
     Add(Gauge(out, "longleaf_store_text_bytes", "Bytes of document text in the store"),
         static_cast<double>(now.store_text_bytes), {});
+    Add(Gauge(out, "longleaf_store_token_bytes", "Bytes of the documents' stored tokens"),
+        static_cast<double>(now.store_token_bytes), {});
+    Add(Gauge(out, "longleaf_store_writes_failing",
+              "1 while the disk is full or fails; writes are tried again until it works"),
+        now.store_writes_failing ? 1 : 0, {});
+    Add(Gauge(out, "longleaf_store_damaged_documents",
+              "Documents whose record was damaged when the store was opened"),
+        static_cast<double>(now.store_damaged_documents), {});
+    Add(Gauge(out, "longleaf_store_damaged_log",
+              "1 when the store's log was found damaged before its end: the last writes before the "
+              "stop may be missing"),
+        now.store_damaged_log ? 1 : 0, {});
+    Add(Counter(out, "longleaf_store_damaged_reads_total",
+                "Reads of text, tokens or states that found damage"),
+        static_cast<double>(now.store_damaged_reads), {});
+    Add(Counter(out, "longleaf_store_damaged_files_total",
+                "Files of states found damaged when the store was opened, and removed"),
+        static_cast<double>(now.store_damaged_files), {});
     Add(Gauge(out, "longleaf_store_write_stopped", "1 while RocksDB refuses writes"),
         now.store_write_stopped ? 1 : 0, {});
     Add(Gauge(out, "longleaf_store_delayed_write_bytes_per_second",
@@ -184,6 +202,14 @@ struct Metrics::Rep {
   Counter& reused_tokens =
       CounterFamily("longleaf_reused_tokens_total", "Tokens answered from a state, not read again")
           .Add({});
+  Counter& reread_tokens =
+      CounterFamily("longleaf_reread_tokens_total",
+                    "Those of longleaf_document_tokens_total that had been read before: after a "
+                    "crash, or for want of a stored state")
+          .Add({});
+  Counter& abandoned_uploads = CounterFamily("longleaf_uploads_abandoned_total",
+                                             "Uploads deleted because nobody went on with them")
+                                   .Add({});
   Counter& upload_bytes =
       CounterFamily("longleaf_upload_bytes_total", "Bytes of text made durable").Add({});
   Counter& weight_passes =
@@ -261,6 +287,10 @@ void Metrics::GeneratedTokens(int64_t n) {
   rep_->generated_tokens.Increment(static_cast<double>(n));
 }
 void Metrics::ReusedTokens(int64_t n) { rep_->reused_tokens.Increment(static_cast<double>(n)); }
+void Metrics::RereadTokens(int64_t n) { rep_->reread_tokens.Increment(static_cast<double>(n)); }
+void Metrics::AbandonedUploads(int64_t n) {
+  rep_->abandoned_uploads.Increment(static_cast<double>(n));
+}
 void Metrics::UploadBytes(int64_t n) { rep_->upload_bytes.Increment(static_cast<double>(n)); }
 void Metrics::Step(int64_t tokens) {
   rep_->weight_passes.Increment();

@@ -28,6 +28,12 @@ struct GaugeReadings {
   int64_t state_capacity_disk = 0;
   std::map<std::string, int64_t> disk_drops;  // snapshots removed since start, by reason
   int64_t store_text_bytes = 0;
+  int64_t store_token_bytes = 0;
+  int64_t store_damaged_documents = 0;
+  int64_t store_damaged_reads = 0;
+  int64_t store_damaged_files = 0;
+  bool store_damaged_log = false;
+  bool store_writes_failing = false;
   bool store_write_stopped = false;
   int64_t store_delayed_write_rate = 0;
   int64_t store_pending_compaction_bytes = 0;
@@ -62,7 +68,9 @@ class Metrics {
   void QuestionTokens(int64_t n);
   void GeneratedTokens(int64_t n);
   void ReusedTokens(int64_t n);
+  void RereadTokens(int64_t n);
   void UploadBytes(int64_t n);
+  void AbandonedUploads(int64_t n);
   void Step(int64_t tokens);
 
   // ---- states

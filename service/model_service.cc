@@ -20,7 +20,7 @@ int64_t Parameters(const model::Config& c) {
 grpc::ServerUnaryReactor* ModelServiceImpl::GetModel(grpc::CallbackServerContext* call,
                                                      const longleaf::v1::GetModelRequest*,
                                                      longleaf::v1::Model* response) {
-  return RunUnary(context_, call, [this, response]() -> absl::Status {
+  return RunUnary(context_, context_->executor, call, [this, response]() -> absl::Status {
     const ServedModel& served = *context_->model;
     const model::Config& config = served.config();
     const kernels::StateShape& shape = served.shape();

@@ -100,6 +100,8 @@ void Declare(CLI::App& app, Options& o) {
   size("--max-upload-message-bytes", o.max_upload_message_bytes, "Largest message of an upload");
   count("--upload-idle-seconds", o.upload_idle_seconds,
         "An upload call that brings nothing for this long is ended (and can be resumed)", 1, 86400);
+  count("--unfinished-upload-hours", o.unfinished_upload_hours,
+        "An upload that nobody went on with for this long is deleted", 1, 24 * 365);
 
   auto* schedule = group("Scheduling");
   const auto tokens = [schedule](const char* name, int64_t& value, const char* text, int64_t low,
@@ -111,6 +113,11 @@ void Declare(CLI::App& app, Options& o) {
          "Document tokens read in a step while questions are being answered", 1, 8192);
   tokens("--checkpoint-tokens", o.checkpoint_tokens,
          "A document's state is stored at least this often while it is read", 1024, 1 << 30);
+  schedule
+      ->add_option("--checkpoint-seconds", o.checkpoint_seconds,
+                   "And at least this often while it is read")
+      ->check(CLI::Range(0.01, 86400.0))
+      ->type_name("S");
   tokens("--io-threads", o.io_threads, "Threads that save and load states", 1, 64);
   tokens("--rpc-threads", o.rpc_threads, "Threads for the blocking part of calls", 1, 256);
 

@@ -31,12 +31,14 @@ struct Options {
   int64_t max_questions = 256;         // questions waiting or running
   int64_t max_question_bytes = 64 << 10;
   int64_t max_upload_message_bytes = 4 << 20;
-  int64_t upload_idle_seconds = 120;  // an upload call without a byte for this long is ended
+  int64_t unfinished_upload_hours = 168;  // an upload that got nothing for this long is deleted
+  int64_t upload_idle_seconds = 120;      // an upload call without a byte for this long is ended
 
   // Scheduling
   int64_t prefill_chunk = 512;        // tokens of documents read in a step while nobody waits
   int64_t interleaved_chunk = 128;    // and while questions are being answered
   int64_t checkpoint_tokens = 16384;  // a document's state is stored at least this often
+  double checkpoint_seconds = 60;     // and this often
   int64_t io_threads = 2;
   int64_t rpc_threads = 4;  // for the blocking part of calls
 

@@ -200,11 +200,23 @@ class AskCall final : public WriteCall<AskCall, v1::AskResponse> {
       *response.mutable_started() = ToMessage(*started);
     } else if (const auto* text = std::get_if<AnswerText>(&event)) {
       *response.mutable_text() = ToMessage(*text);
-    } else if (const auto* finished = std::get_if<AnswerFinished>(&event)) {
+    } else if (auto* finished = std::get_if<AnswerFinished>(&event)) {
       *response.mutable_finished() = ToMessage(*finished);
-      AddEvidence(*finished, response.mutable_finished());
+      if (!finished->evidence.empty()) {
+        SendWithEvidence(*std::move(finished), std::move(response));
+        return;
+      }
     }
     Send(std::move(response));
+  }
+
+  // The passages are read from the disk, which other answers must not wait for.
+  void SendWithEvidence(AnswerFinished finished, v1::AskResponse response) {
+    context_->disk->Run([self = shared_from_this(), finished = std::move(finished),
+                         response = std::move(response)]() mutable {
+      self->AddEvidence(finished, response.mutable_finished());
+      self->Send(std::move(response));
+    });
   }
 
   // The passages' text comes from the store; one that cannot be read is left without.

@@ -22,13 +22,13 @@ class ReadTextCall final : public WriteCall<ReadTextCall, v1::ReadDocumentTextRe
 
  private:
   void Begin() override {
-    context_->executor->Run([self = shared_from_this()] {
+    context_->disk->Run([self = shared_from_this()] {
       const absl::Status status = self->Open();
       status.ok() ? self->SendPiece() : self->End(status);
     });
   }
   void OnSent() override {
-    context_->executor->Run([self = shared_from_this()] { self->SendPiece(); });
+    context_->disk->Run([self = shared_from_this()] { self->SendPiece(); });
   }
   void OnGone() override {}
   void OnEnded() override {}

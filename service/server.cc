@@ -37,6 +37,7 @@ struct Server::Rep {
   std::unique_ptr<Executor> io;
   std::unique_ptr<Engine> engine;
   std::unique_ptr<Documents> documents;
+  std::unique_ptr<Executor> disk;
   std::unique_ptr<Executor> executor;
   std::unique_ptr<Executor> delivery;
   CallContext context;
@@ -53,7 +54,7 @@ struct Server::Rep {
   std::thread sweeper;
   bool down = false;
 
-  absl::Status OpenStore();
+  absl::Status OpenStore(const StoreOpener& open_store);
   absl::Status LoadModel();
   void StartEngine();
   absl::Status Listen();
@@ -64,11 +65,11 @@ struct Server::Rep {
   void Shutdown();
 };
 
-absl::Status Server::Rep::OpenStore() {
+absl::Status Server::Rep::OpenStore(const StoreOpener& open_store) {
   store::StoreOptions store_options;
   store_options.path = options.store_path;
   store_options.disk_cap_bytes = options.disk_cap_bytes;
-  absl::StatusOr<std::unique_ptr<store::Store>> opened = store::Store::Open(store_options);
+  absl::StatusOr<std::unique_ptr<store::Store>> opened = open_store(store_options);
   if (!opened.ok()) {
     return absl::Status(opened.status().code(), absl::StrCat("--store ", options.store_path, ": ",
                                                              opened.status().message()));
@@ -111,10 +112,12 @@ void Server::Rep::StartEngine() {
   engine_options.prefill_chunk = options.prefill_chunk;
   engine_options.interleaved_chunk = options.interleaved_chunk;
   engine_options.checkpoint_tokens = options.checkpoint_tokens;
+  engine_options.checkpoint_seconds = options.checkpoint_seconds;
   engine_options.max_questions = options.max_questions;
   io = std::make_unique<Executor>(static_cast<int>(options.io_threads));
   engine = std::make_unique<Engine>(engine_options, model.get(), store.get(), io.get(), &metrics);
   documents = std::make_unique<Documents>(store.get(), engine.get());
+  disk = std::make_unique<Executor>(static_cast<int>(options.rpc_threads));
   executor = std::make_unique<Executor>(static_cast<int>(options.rpc_threads));
   delivery = std::make_unique<Executor>(2);
   context.options = &options;
@@ -123,6 +126,7 @@ void Server::Rep::StartEngine() {
   context.engine = engine.get();
   context.metrics = &metrics;
   context.documents = documents.get();
+  context.disk = disk.get();
   context.executor = executor.get();
   context.delivery = delivery.get();
 }
@@ -207,6 +211,12 @@ void Server::Rep::Sweep() {
       if (deleted > 0) {
         log::Info("expired documents deleted", {{"documents", absl::StrCat(deleted)}});
       }
+      const int64_t abandoned =
+          documents->DeleteAbandonedUploads(options.unfinished_upload_hours * 3600);
+      if (abandoned > 0) {
+        log::Info("abandoned uploads deleted", {{"documents", absl::StrCat(abandoned)}});
+        metrics.AbandonedUploads(abandoned);
+      }
       sweep_mutex.Lock();
     }
   }
@@ -226,6 +236,12 @@ GaugeReadings Server::Rep::Read() {
   now.state_bytes_disk = stats.snapshot_bytes;
   now.state_capacity_disk = stats.capacity_bytes;
   now.store_text_bytes = stats.text_bytes;
+  now.store_token_bytes = stats.token_bytes;
+  now.store_damaged_documents = stats.damaged_documents;
+  now.store_damaged_reads = stats.damaged_reads;
+  now.store_damaged_files = stats.damaged_files_removed;
+  now.store_damaged_log = stats.damaged_log;
+  now.store_writes_failing = stats.writes_failing;
   now.store_write_stopped = stats.write_stopped;
   now.store_delayed_write_rate = stats.delayed_write_rate;
   now.store_pending_compaction_bytes = stats.pending_compaction_bytes;
@@ -269,6 +285,7 @@ void Server::Rep::Shutdown() {
   // Their queues may hold the last word of a call.
   delivery.reset();
   executor.reset();
+  disk.reset();
   grpc_server.reset();
   engine.reset();
   io.reset();
@@ -277,11 +294,12 @@ void Server::Rep::Shutdown() {
 Server::Server(std::unique_ptr<Rep> rep) : rep_(std::move(rep)) {}
 Server::~Server() { rep_->Shutdown(); }
 
-absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Options& options) {
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Options& options,
+                                                      const StoreOpener& open_store) {
   std::unique_ptr<Server> server(new Server(std::make_unique<Rep>()));
   Rep& rep = *server->rep_;
   rep.options = options;
-  if (absl::Status status = rep.OpenStore(); !status.ok()) {
+  if (absl::Status status = rep.OpenStore(open_store); !status.ok()) {
     return status;
   }
   if (absl::Status status = rep.LoadModel(); !status.ok()) {

@@ -2,20 +2,27 @@
 #ifndef LONGLEAF_SERVICE_SERVER_H_
 #define LONGLEAF_SERVICE_SERVER_H_
 
+#include <functional>
 #include <memory>
 #include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "cache_store/store.h"
 #include "service/options.h"
 
 namespace longleaf::service {
+
+// How the server opens its store. Tests put a file system of their own under it.
+using StoreOpener =
+    std::function<absl::StatusOr<std::unique_ptr<store::Store>>(const store::StoreOptions&)>;
 
 class Server {
  public:
   // Opens the store, loads the model, goes on reading documents that were not finished, and serves.
   // The error says in one line what is in the way.
-  static absl::StatusOr<std::unique_ptr<Server>> Start(const Options& options);
+  static absl::StatusOr<std::unique_ptr<Server>> Start(
+      const Options& options, const StoreOpener& open_store = store::Store::Open);
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;

@@ -40,12 +40,12 @@ class UploadCall final : public grpc::ServerReadReactor<v1::UploadDocumentReques
   void OnReadDone(bool ok) override {
     { MutexLock lock(&read_mutex_); }
     Touch();
-    context_->executor->Run([this, self = shared_from_this(), ok] { ok ? Process() : Broken(); });
+    context_->disk->Run([this, self = shared_from_this(), ok] { ok ? Process() : Broken(); });
   }
 
   void OnDone() override {
     idle_alarm_.Cancel();
-    context_->executor->Run([self = std::move(self_)] {
+    context_->disk->Run([self = std::move(self_)] {
       // What arrived is kept even when the client vanished in the middle.
       MutexLock lock(&self->mutex_);
       if (self->session_ != nullptr) {
