@@ -216,6 +216,12 @@ rocksdb::Status Database::OpenOnce(Checks checks) {
 
 absl::Status Database::OpenWithRepair() {
   rocksdb::Status status = env_->CreateDirIfMissing(path_);
+  // RocksDB syncs what is in its directory, not the directory's own name.
+  if (status.ok() && !env_->FileExists(path_ + "/CURRENT").ok()) {
+    std::unique_ptr<rocksdb::Directory> parent;
+    status = env_->NewDirectory(path_ + "/..", &parent);
+    if (status.ok()) status = parent->Fsync();
+  }
   if (!status.ok()) return Prefixed(Message("creating ", path_), FromRocks(status));
   damaged_log_ = !FindDamagedLog(*env_, path_).empty();
   status = OpenOnce({});

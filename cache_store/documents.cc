@@ -10,6 +10,19 @@
 #include "cache_store/message.h"
 
 namespace longleaf::store::internal {
+namespace {
+
+// The record under this name. DATA_LOSS also when it is a good record of another document.
+absl::StatusOr<DocumentRecord> DecodeNamed(const DocumentName& name, std::string_view bytes) {
+  absl::StatusOr<DocumentRecord> record = DecodeDocument(bytes);
+  if (!record.ok()) return Prefixed(Message("document ", name.id), record.status());
+  if (record->tenant.empty()) record->tenant = name.tenant;  // from before version 2
+  if (record->id == name.id && record->tenant == name.tenant) return record;
+  return absl::DataLossError(Message("document ", name.id, ": its record is of document ",
+                                     record->id, " of tenant ", record->tenant));
+}
+
+}  // namespace
 
 DocumentTable::DocumentTable(Database& database, DiskBudget& budget, SnapshotTable& snapshots,
                              int32_t text_chunk_bytes, std::function<int64_t()> clock)
@@ -27,8 +40,8 @@ absl::Status DocumentTable::Load() {
   for (; row->Valid(); row->Next()) {
     DocumentName name;
     if (!ParseNameKey(FromSlice(row->key()), &name)) continue;
-    const absl::StatusOr<DocumentRecord> record = DecodeDocument(FromSlice(row->value()));
-    if (record.ok() && record->id == name.id) {
+    const absl::StatusOr<DocumentRecord> record = DecodeNamed(name, FromSlice(row->value()));
+    if (record.ok()) {
       budget_.Add(Use::kText, record->text_bytes);
       budget_.Add(Use::kTokens, record->token_stored_bytes);
       Recount(name.tenant, nullptr, &*record);
@@ -136,6 +149,7 @@ absl::StatusOr<CreateResult> DocumentTable::Create(const std::string& tenant,
   if (!serial.ok()) return serial.status();
 
   DocumentRecord record;
+  record.tenant = tenant;
   record.id = wanted.id;
   record.display_name = wanted.display_name;
   record.labels = wanted.labels;
@@ -174,13 +188,7 @@ absl::StatusOr<DocumentRecord> DocumentTable::GetStored(const DocumentName& name
       database_.Get(Family::kDocuments, NameKey(name.tenant, name.id));
   if (!found.ok()) return Prefixed(Message("document ", name.id), found.status());
   if (!found->has_value()) return absl::NotFoundError(Message("no document ", name.id));
-  absl::StatusOr<DocumentRecord> record = DecodeDocument(**found);
-  if (!record.ok()) return Prefixed(Message("document ", name.id), record.status());
-  if (record->id != name.id) {
-    return absl::DataLossError(
-        Message("document ", name.id, ": its record is of document ", record->id));
-  }
-  return record;
+  return DecodeNamed(name, **found);
 }
 
 absl::StatusOr<DocumentPage> DocumentTable::List(const std::string& tenant, int32_t page_size,
@@ -202,8 +210,9 @@ absl::StatusOr<DocumentPage> DocumentTable::List(const std::string& tenant, int3
       page.resume_key = name.id;  // the next page begins here, also when it is deleted meanwhile
       break;
     }
-    absl::StatusOr<DocumentRecord> record = DecodeDocument(FromSlice(row->value()));
-    if (record.ok() && record->id == name.id) {
+    name.tenant = tenant;
+    absl::StatusOr<DocumentRecord> record = DecodeNamed(name, FromSlice(row->value()));
+    if (record.ok()) {
       notes_.Apply({tenant, name.id}, *record);
       page.documents.push_back(*std::move(record));
     } else {

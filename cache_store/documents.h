@@ -40,7 +40,7 @@ class DocumentTable {
                                       const Digest& request);
   absl::StatusOr<DocumentRecord> Append(const DocumentName& name, const UploadPart& part);
   absl::StatusOr<DocumentRecord> Finalize(const DocumentName& name, int64_t expected_bytes,
-                                          DocumentState next);
+                                          DocumentState next, int64_t serial);
   absl::StatusOr<DocumentRecord> Get(const DocumentName& name);
   absl::StatusOr<DocumentPage> List(const std::string& tenant, int32_t page_size,
                                     std::string_view resume_key);
@@ -50,7 +50,9 @@ class DocumentTable {
   void NoteRead(const DocumentName& name, int64_t serial, int64_t tokens) {
     notes_.Read(name, serial, tokens);
   }
-  absl::Status Delete(const DocumentName& name);
+  // `condition` may be null: none.
+  absl::Status Delete(const DocumentName& name,
+                      const absl::FunctionRef<bool(const DocumentRecord&)>* condition);
   absl::StatusOr<std::string> ReadText(const DocumentName& name, int64_t offset, int64_t length);
   absl::StatusOr<std::vector<TextToken>> ReadTokens(const DocumentName& name, int64_t first,
                                                     int64_t count);

@@ -15,7 +15,7 @@ using internal::Encoder;
 using internal::Message;
 using internal::RecordKind;
 
-constexpr uint8_t kDocumentVersion = 2;  // 1: without read_tokens
+constexpr uint8_t kDocumentVersion = 2;  // 1: without read_tokens and tenant
 constexpr uint8_t kRequestVersion = 1;
 
 bool KnownState(uint8_t state) {
@@ -31,6 +31,9 @@ absl::Status CheckDocument(const DocumentRecord& record) {
   if (record.id.empty() || record.id.size() > kMaxIdBytes) {
     return absl::InvalidArgumentError(
         Message("document id has ", record.id.size(), " bytes, not 1 to ", kMaxIdBytes));
+  }
+  if (record.tenant.size() > kMaxTenantBytes) {
+    return TooLong("tenant", record.tenant.size(), kMaxTenantBytes);
   }
   if (record.display_name.size() > kMaxDisplayNameBytes) {
     return TooLong("display_name", record.display_name.size(), kMaxDisplayNameBytes);
@@ -89,6 +92,7 @@ absl::StatusOr<std::string> EncodeDocument(const DocumentRecord& record) {
   out.I64(record.tokenized_bytes);
   out.I64(record.token_stored_bytes);
   out.I64(record.read_tokens);
+  out.String(record.tenant);
   return out.Seal();
 }
 
@@ -126,7 +130,10 @@ absl::StatusOr<DocumentRecord> DecodeDocument(std::string_view bytes) {
   record.token_count = in.NonNegative();
   record.tokenized_bytes = in.NonNegative();
   record.token_stored_bytes = in.NonNegative();
-  if (in.version() >= 2) record.read_tokens = in.NonNegative();
+  if (in.version() >= 2) {
+    record.read_tokens = in.NonNegative();
+    record.tenant = in.String(kMaxTenantBytes);
+  }
   LONGLEAF_STORE_RETURN_IF_ERROR(in.Finish(kWhat));
   if (!KnownState(state)) {
     return absl::DataLossError(Message(kWhat, ": state ", state, " is not a known one"));

@@ -34,6 +34,7 @@ enum class DocumentState : uint8_t {
 // One document. Times are microseconds since the Unix epoch. Plain data, copyable.
 // Fields marked [store] are set by the store alone; what a caller puts there is ignored.
 struct DocumentRecord {
+  std::string tenant;        // [store] whose it is; empty in what was written before version 2
   std::string id;            // 1..255 bytes, unique within its tenant
   std::string display_name;  // at most 4 KiB
   std::map<std::string, std::string> labels;

@@ -119,8 +119,8 @@ absl::StatusOr<DocumentRecord> Store::AppendUpload(const std::string& tenant, co
 
 absl::StatusOr<DocumentRecord> Store::FinalizeUpload(const std::string& tenant,
                                                      const std::string& id, int64_t expected_bytes,
-                                                     DocumentState next) {
-  return rep_->CountDamage(rep_->documents.Finalize({tenant, id}, expected_bytes, next));
+                                                     DocumentState next, int64_t serial) {
+  return rep_->CountDamage(rep_->documents.Finalize({tenant, id}, expected_bytes, next, serial));
 }
 
 absl::StatusOr<DocumentRecord> Store::GetDocument(const std::string& tenant,
@@ -149,7 +149,12 @@ void Store::NoteRead(const std::string& tenant, const std::string& id, int64_t s
 }
 
 absl::Status Store::DeleteDocument(const std::string& tenant, const std::string& id) {
-  return rep_->documents.Delete({tenant, id});
+  return rep_->documents.Delete({tenant, id}, nullptr);
+}
+
+absl::Status Store::DeleteDocumentIf(const std::string& tenant, const std::string& id,
+                                     absl::FunctionRef<bool(const DocumentRecord&)> condition) {
+  return rep_->documents.Delete({tenant, id}, &condition);
 }
 
 absl::StatusOr<std::string> Store::ReadText(const std::string& tenant, const std::string& id,

@@ -80,6 +80,9 @@ struct UploadPart {
   // Text before this offset is tokenised for good; >= the committed one, <= all text, >= the last
   // token's end.
   int64_t tokenized_bytes = 0;
+  // Of the document that is meant, so that a late part does not end up in another that was made
+  // under the same id meanwhile (NOT_FOUND then); 0: whichever has the name.
+  int64_t serial = 0;
 };
 
 struct CreateResult {
@@ -214,10 +217,12 @@ class Store {
 
   // Text complete: verifies and hashes the stored text by streaming it, sets text_sha256 and state
   // (kQueued or kActive). OUT_OF_RANGE unless exactly `expected_bytes` are committed. For a
-  // document past kCreating it changes nothing and returns the record (a retry).
+  // document past kCreating it changes nothing and returns the record (a retry). `serial` as in
+  // UploadPart.
   absl::StatusOr<DocumentRecord> FinalizeUpload(const std::string& tenant, const std::string& id,
                                                 int64_t expected_bytes,
-                                                DocumentState next = DocumentState::kQueued);
+                                                DocumentState next = DocumentState::kQueued,
+                                                int64_t serial = 0);
 
   absl::StatusOr<DocumentRecord> GetDocument(const std::string& tenant, const std::string& id);
 
@@ -243,6 +248,11 @@ class Store {
 
   // Text, tokens, request index, metadata; and its snapshots, unless another document has them.
   absl::Status DeleteDocument(const std::string& tenant, const std::string& id);
+
+  // The same if `condition` still holds, else FAILED_PRECONDITION: for those who decided on a record
+  // that may have been replaced meanwhile. `condition` must not call the Store.
+  absl::Status DeleteDocumentIf(const std::string& tenant, const std::string& id,
+                                absl::FunctionRef<bool(const DocumentRecord&)> condition);
 
   // Text bytes [offset, min(offset + length, text_bytes)), every chunk verified. OUT_OF_RANGE when
   // offset is past the end. DATA_LOSS names the document and the offset of the damaged chunk.

@@ -19,6 +19,14 @@ absl::Status NotTheNext(std::string_view what, int64_t given, int64_t committed)
       Message(what, " ", given, " is not the next one, which is ", committed));
 }
 
+// Whether the document that has the name is the one that is meant.
+absl::Status CheckSerial(const DocumentRecord& record, int64_t serial) {
+  return serial == 0 || serial == record.serial
+             ? absl::OkStatus()
+             : absl::NotFoundError(
+                   Message("document ", record.id, " was deleted, another has its name"));
+}
+
 absl::Status CheckPart(const DocumentRecord& record, const UploadPart& part) {
   if (static_cast<int64_t>(part.text.size()) > kMaxCallBytes) {
     return absl::InvalidArgumentError(
@@ -59,6 +67,7 @@ absl::StatusOr<DocumentRecord> DocumentTable::Append(const DocumentName& name,
   const NameLocks::Hold hold(&names_, {name.tenant, name.id});
   const absl::StatusOr<DocumentRecord> before = Get(name);
   if (!before.ok()) return before.status();
+  LONGLEAF_STORE_RETURN_IF_ERROR(CheckSerial(*before, part.serial));
   LONGLEAF_STORE_RETURN_IF_ERROR(CheckPart(*before, part));
 
   DocumentRecord after = *before;
@@ -101,13 +110,15 @@ absl::StatusOr<DocumentRecord> DocumentTable::Append(const DocumentName& name,
 }
 
 absl::StatusOr<DocumentRecord> DocumentTable::Finalize(const DocumentName& name,
-                                                       int64_t expected_bytes, DocumentState next) {
+                                                       int64_t expected_bytes, DocumentState next,
+                                                       int64_t serial) {
   if (next != DocumentState::kQueued && next != DocumentState::kActive) {
     return absl::InvalidArgumentError("a finished upload is queued or active");
   }
   const NameLocks::Hold hold(&names_, {name.tenant, name.id});
   const absl::StatusOr<DocumentRecord> before = Get(name);
   if (!before.ok()) return before.status();
+  LONGLEAF_STORE_RETURN_IF_ERROR(CheckSerial(*before, serial));
   if (before->text_bytes != expected_bytes) {
     return absl::OutOfRangeError(Message("document ", name.id, " has ", before->text_bytes,
                                          " bytes of text, not ", expected_bytes));
@@ -213,12 +224,18 @@ absl::StatusOr<DocumentRecord> DocumentTable::ResetTokens(const DocumentName& na
   return after;
 }
 
-absl::Status DocumentTable::Delete(const DocumentName& name) {
+absl::Status DocumentTable::Delete(
+    const DocumentName& name, const absl::FunctionRef<bool(const DocumentRecord&)>* condition) {
   LONGLEAF_STORE_RETURN_IF_ERROR(CheckName(name.tenant, name.id));
   const NameLocks::Hold hold(&names_, {name.tenant, name.id});
   const absl::StatusOr<DocumentRecord> record = Get(name);
   // A damaged record can be deleted, too; its request id is not known and stays, leading nowhere.
   if (!record.ok() && !absl::IsDataLoss(record.status())) return record.status();
+  if (condition != nullptr && !record.ok()) return record.status();
+  if (condition != nullptr && !(*condition)(*record)) {
+    return absl::FailedPreconditionError(
+        Message("document ", name.id, " is not to be deleted any more"));
+  }
   const std::string prefix = NamePrefix(name.tenant, name.id);
   const std::string end = OffsetEnd(prefix);
   Batch batch(database_);

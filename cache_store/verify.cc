@@ -92,7 +92,7 @@ absl::Status Verifier::CheckDirectory() {
   const std::string lock = options_.path + "/LOCK";
   if (env_->FileExists(lock).ok()) {
     const rocksdb::Status locked = env_->LockFile(lock, &lock_);
-    if (!locked.ok() && locked.ToString().find("While lock file") != std::string::npos) {
+    if (!locked.ok() && locked.ToString().find("open a file for lock") == std::string::npos) {
       return absl::UnavailableError(Message("the store at ", options_.path,
                                             " is in use by another process; stop it first (",
                                             locked.ToString(), ")"));

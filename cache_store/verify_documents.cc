@@ -42,8 +42,10 @@ void Verifier::CheckDocuments() {
       Damage(where, std::string(record.status().message()));
       return;
     }
-    if (record->id != entry.name.id) {
-      Damage(where, Message("its record is of document ", record->id));
+    if (record->id != entry.name.id ||
+        (!record->tenant.empty() && record->tenant != entry.name.tenant)) {
+      Damage(where,
+             Message("its record is of document ", record->id, " of tenant ", record->tenant));
       return;
     }
     const auto [other, is_new] = serials.emplace(record->serial, entry.name);
@@ -165,7 +167,7 @@ void Verifier::CheckChunks(Family family) {
         run.bytes += static_cast<int64_t>(value.size());
         check(offset, value);
       },
-      [&](const std::string& last) {
+      [&](const std::string&) {
         // What cannot be read may be of this document and of any after it; on to the next.
         run.broken = true;
         const auto next = documents_.upper_bound(run.prefix);

@@ -20,6 +20,7 @@ void AddNeedleCommand(CLI::App& app, Action& chosen);
 void AddAskCommand(CLI::App& app, Action& chosen);
 void AddBenchCommand(CLI::App& app, Action& chosen);
 void AddRandomModelCommand(CLI::App& app, Action& chosen);
+void AddVerifyStoreCommand(CLI::App& app, Action& chosen);
 
 }  // namespace longleaf::service::eval
 

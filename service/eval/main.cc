@@ -35,6 +35,7 @@ int Main(int argc, char** argv) {
   AddAskCommand(app, chosen);
   AddBenchCommand(app, chosen);
   AddRandomModelCommand(app, chosen);
+  AddVerifyStoreCommand(app, chosen);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& help) {

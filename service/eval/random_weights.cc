@@ -59,13 +59,6 @@ void FillFrom(const std::vector<T>& table, SplitMix64 random, absl::Span<std::by
 
 }  // namespace
 
-uint64_t SplitMix64::Next() {
-  uint64_t z = state_ += 0x9E3779B97F4A7C15u;
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-  z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-  return z ^ (z >> 31);
-}
-
 uint32_t EncodeElement(const std::string& dtype, float value) {
   if (dtype == "BF16") return EncodeBF16(value);
   if (dtype == "F16") return EncodeF16(value);

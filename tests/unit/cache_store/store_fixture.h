@@ -40,6 +40,7 @@ class RawDatabase {
   explicit RawDatabase(const std::string& path) {
     rocksdb::Options options;
     options.disable_auto_compactions = true;
+    options.allow_fallocate = false;
     std::vector<std::string> names;
     EXPECT_TRUE(rocksdb::DB::ListColumnFamilies(options, path, &names).ok());
     std::vector<rocksdb::ColumnFamilyDescriptor> descriptors;
