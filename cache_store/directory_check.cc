@@ -102,7 +102,7 @@ absl::Status CheckDatabaseFiles(rocksdb::Env& env, const std::string& path) {
   if (!has_log && name != kFirstManifest) {
     return lost("its write-ahead log (NNNNNN.log) is missing, and with it what was written last",
                 Message(", or make an empty file ", path,
-                        "/000000.log to go on without what that log held"));
+                        "/000001.log to go on without what that log held"));
   }
   return absl::OkStatus();
 }
