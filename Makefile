@@ -17,7 +17,7 @@ help:
 	@echo 'make build    install what is needed (Debian 12) and build the programs into $(BIN)'
 	@echo 'make demo     build, then a real document uploaded once and asked many times, in a minute'
 	@echo 'make test     everything that is tested: release, asan + ubsan, tsan, lint'
-	@echo 'make soak     the long tests'
+	@echo 'make soak     kills, random clients and fuzzers for hours; ends with a table'
 	@echo 'make fuzz     every parser of outside bytes under libFuzzer, a minute each'
 	@echo 'make bench    measure this machine, as tests/bench/RESULTS.md does'
 	@echo 'make format   apply clang-format;  make lint   format, layers, clang-tidy'
@@ -48,22 +48,19 @@ test: deps-test
 
 test-release: build/release/build.ninja
 	cmake --build --preset release -j $(JOBS)
-	ctest --preset release -j $(JOBS) -LE soak
+	ctest --preset release -j $(JOBS)
 
-# The sanitizers build and run the unit and service tests, and asan replays the fuzzers' corpora.
+# The sanitizers build and run the unit, service and short soak tests, and asan replays the fuzzers' corpora.
 test-asan: build/asan/build.ninja
-	cmake --build --preset asan -j $(JOBS) --target tests-unit tests-service tests-fuzz
-	ctest --preset asan -j $(JOBS) -L '^(unit|service|fuzz)$$' -LE soak
+	cmake --build --preset asan -j $(JOBS) --target tests-unit tests-service tests-soak tests-fuzz
+	ctest --preset asan -j $(JOBS) -L '^(unit|service|soak|fuzz)$$'
 
 test-tsan: build/tsan/build.ninja
-	cmake --build --preset tsan -j $(JOBS) --target tests-unit tests-service
-	ctest --preset tsan -j $(JOBS) -L '^(unit|service)$$' -LE soak
+	cmake --build --preset tsan -j $(JOBS) --target tests-unit tests-service tests-soak
+	ctest --preset tsan -j $(JOBS) -L '^(unit|service|soak)$$'
 
-soak: deps-test build/release/build.ninja
-	cmake --build --preset release -j $(JOBS)
-	@echo 'The tests labelled soak:'
-	@ctest --preset release -L soak --show-only --no-tests=ignore
-	ctest --preset release -L soak --no-tests=ignore
+soak: deps-test
+	@tests/soak/soak.sh
 
 fuzz: deps-test build/fuzz/build.ninja
 	cmake --build --preset fuzz -j $(JOBS) --target tests-fuzz

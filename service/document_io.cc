@@ -33,6 +33,7 @@ absl::Status AppendTokens(store::Store& store, const store::DocumentName& name,
   part.first_token = record->token_count;
   part.tokens = stored;
   part.tokenized_bytes = tokenized_bytes;
+  part.serial = record->serial;
   absl::StatusOr<store::DocumentRecord> appended = store.AppendUpload(name.tenant, name.id, part);
   if (!appended.ok()) {
     return FromStore(appended.status(), name.id);

@@ -18,6 +18,24 @@ namespace {
 
 constexpr absl::string_view kCollection = "documents/";
 constexpr absl::string_view kPageToken = "list1:";  // what every page token begins with
+constexpr size_t kMostPageBytes = 1 << 20;          // clients refuse messages above 4 MiB
+
+// Ends the page where its documents become too many bytes for one message.
+void CutPage(store::DocumentPage* page) {
+  size_t bytes = 0;
+  for (size_t i = 0; i < page->documents.size(); ++i) {
+    const store::DocumentRecord& record = page->documents[i];
+    bytes += 512 + record.display_name.size() + record.failure_message.size();
+    for (const auto& [key, value] : record.labels) {
+      bytes += 16 + key.size() + value.size();
+    }
+    if (i > 0 && bytes > kMostPageBytes) {
+      page->resume_key = record.id;
+      page->documents.resize(i);
+      return;
+    }
+  }
+}
 
 }  // namespace
 
@@ -106,6 +124,7 @@ absl::StatusOr<store::DocumentPage> Documents::List(int32_t page_size,
                ? InvalidField("page_token", "not one that this server gave out")
                : FromStore(page.status(), "");
   }
+  CutPage(&*page);
   const int64_t now = NowMicros();
   std::erase_if(page->documents, [now](const store::DocumentRecord& record) {
     return record.expire_time_us != 0 && record.expire_time_us <= now;
@@ -173,8 +192,14 @@ absl::StatusOr<std::string> Documents::ReadText(const std::string& id, int64_t o
 
 int64_t Documents::DeleteExpired() {
   int64_t deleted = 0;
-  for (const store::DocumentName& name : store_->ExpiredDocuments(NowMicros(), 64)) {
-    if (store_->DeleteDocument(name.tenant, name.id).ok()) {
+  const int64_t now = NowMicros();
+  for (const store::DocumentName& name : store_->ExpiredDocuments(now, 64)) {
+    // Its expiry may have been put off meanwhile, or its id used again.
+    const absl::Status status =
+        store_->DeleteDocumentIf(name.tenant, name.id, [now](const store::DocumentRecord& record) {
+          return record.expire_time_us != 0 && record.expire_time_us <= now;
+        });
+    if (status.ok()) {
       engine_->Forget(name);
       ++deleted;
     }
@@ -186,7 +211,12 @@ int64_t Documents::DeleteAbandonedUploads(int64_t seconds) {
   int64_t deleted = 0;
   const int64_t before_us = NowMicros() - seconds * 1'000'000;
   for (const store::DocumentName& name : store_->AbandonedUploads(before_us, 64)) {
-    deleted += store_->DeleteDocument(name.tenant, name.id).ok() ? 1 : 0;
+    const absl::Status status = store_->DeleteDocumentIf(
+        name.tenant, name.id, [before_us](const store::DocumentRecord& record) {
+          return record.state == store::DocumentState::kCreating &&
+                 record.update_time_us < before_us;
+        });
+    deleted += status.ok() ? 1 : 0;
   }
   return deleted;
 }

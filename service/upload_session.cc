@@ -51,6 +51,7 @@ absl::StatusOr<std::unique_ptr<UploadSession>> UploadSession::Begin(const Upload
         {.reason = reason::kDocumentTooLong, .field = "total_bytes"});
   }
   store::DocumentRecord record;
+  bool is_new = false;
   if (request.request_id.empty() && !request.id.empty() && request.write_offset > 0) {
     // Resumed by name.
     absl::StatusOr<store::DocumentRecord> found = context.store->GetDocument(kTenant, request.id);
@@ -75,6 +76,7 @@ absl::StatusOr<std::unique_ptr<UploadSession>> UploadSession::Begin(const Upload
       return FromStore(created.status(), record.id);
     }
     record = std::move(created->record);
+    is_new = created->created;
   }
   std::unique_ptr<UploadSession> session(new UploadSession(context, request, std::move(record)));
   if (session->record_.state != store::DocumentState::kCreating) {
@@ -82,7 +84,9 @@ absl::StatusOr<std::unique_ptr<UploadSession>> UploadSession::Begin(const Upload
     return session;
   }
   if (session->record_.text_bytes != request.write_offset) {
-    return OffsetMismatch(session->record_, request.write_offset);
+    // There was nothing to go on with: a document of which its client knows nothing must not stay.
+    const absl::Status mismatch = OffsetMismatch(session->record_, request.write_offset);
+    return is_new ? session->Discard(mismatch) : mismatch;
   }
   if (absl::Status status = session->Resume(); !status.ok()) {
     return status;
@@ -178,8 +182,17 @@ absl::Status UploadSession::Commit() {
   part.first_token = record_.token_count;
   part.tokens = pending_tokens_;
   part.tokenized_bytes = tokenizer_->split_point();
+  part.serial = record_.serial;
   absl::StatusOr<store::DocumentRecord> record =
       context_.store->AppendUpload(kTenant, record_.id, part);
+  if (absl::IsFailedPrecondition(record.status())) {
+    const absl::StatusOr<store::DocumentRecord> now =
+        context_.store->GetDocument(kTenant, record_.id);
+    if (now.ok() && now->state != store::DocumentState::kCreating) {
+      return Error(absl::StatusCode::kAlreadyExists, reason::kAlreadyExists,
+                   absl::StrCat("documents/", record_.id, " was completed by another call"));
+    }
+  }
   if (!record.ok()) {
     return FromStore(record.status(), record_.id);
   }
@@ -216,8 +229,8 @@ absl::StatusOr<store::DocumentRecord> UploadSession::Finish() {
   }
   // The last tokens are right only once no text can follow, so they are stored after the text is
   // declared complete. A crash in between leaves them to LoadDocument.
-  absl::StatusOr<store::DocumentRecord> record =
-      context_.store->FinalizeUpload(kTenant, record_.id, record_.text_bytes);
+  absl::StatusOr<store::DocumentRecord> record = context_.store->FinalizeUpload(
+      kTenant, record_.id, record_.text_bytes, store::DocumentState::kQueued, record_.serial);
   if (!record.ok()) {
     return FromStore(record.status(), record_.id);
   }
@@ -231,8 +244,15 @@ absl::StatusOr<store::DocumentRecord> UploadSession::Finish() {
 absl::Status UploadSession::Suspend() { return Commit(); }
 
 absl::Status UploadSession::Discard(absl::Status status) {
-  // What is left behind when this fails is an unfinished upload like any other.
-  context_.store->DeleteDocument(kTenant, record_.id).IgnoreError();
+  // What is left behind when this fails is an unfinished upload like any other. Another call may
+  // have completed the document, or it was deleted and the id used again: then it stays.
+  context_.store
+      ->DeleteDocumentIf(kTenant, record_.id,
+                         [this](const store::DocumentRecord& now) {
+                           return now.serial == record_.serial &&
+                                  now.state == store::DocumentState::kCreating;
+                         })
+      .IgnoreError();
   pending_text_.clear();
   pending_tokens_.clear();
   return status;
