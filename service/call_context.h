@@ -5,6 +5,7 @@
 #include <grpcpp/support/server_callback.h>
 
 #include <atomic>
+#include <functional>
 #include <utility>
 
 #include "cache_store/store.h"
@@ -16,6 +17,7 @@
 #include "service/metrics.h"
 #include "service/options.h"
 #include "service/served_model.h"
+#include "service/wire_message.h"
 
 namespace longleaf::service {
 
@@ -35,6 +37,7 @@ struct CallContext {
   Executor* delivery = nullptr;  // handing answers to gRPC
   std::atomic<bool> draining{false};
   std::atomic<int64_t> open_uploads{0};
+  std::atomic<int64_t> open_streams{0};  // that watch documents and read their texts
 };
 
 inline absl::Status Draining() {
@@ -42,16 +45,52 @@ inline absl::Status Draining() {
                      {.reason = reason::kDraining, .retry_seconds = 1});
 }
 
-// Answers a unary call from `work`, which returns an absl::Status and runs on `executor`.
-template <typename Work>
-grpc::ServerUnaryReactor* RunUnary(CallContext* context, Executor* executor,
-                                   grpc::CallbackServerContext* call, Work work) {
-  grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
+// A stream's place under --max-streams: taken once when it begins, left once when it has ended.
+// False: there are too many, which this one must refuse (and then leave its place all the same).
+inline bool TakeStreamPlace(CallContext* context) {
+  return context->open_streams.fetch_add(1) < context->options->max_streams;
+}
+inline void LeaveStreamPlace(CallContext* context) { --context->open_streams; }
+inline absl::Status TooManyStreams(CallContext* context) {
+  context->metrics->Rejected("queue_full");
+  return QueueFull("too many documents are watched and texts read", 5);
+}
+
+// Takes an operation's first task to `executor`, or says why not.
+inline absl::Status Admit(CallContext* context, Executor* executor, std::function<void()> task) {
   if (context->draining) {
-    reactor->Finish(ToGrpc(Draining()));
-    return reactor;
+    return Draining();
   }
-  executor->Run([reactor, work = std::move(work)] { reactor->Finish(ToGrpc(work())); });
+  if (!executor->RunIfRoom(std::move(task), context->options->max_waiting_calls)) {
+    context->metrics->Rejected("queue_full");
+    return QueueFull("too many calls are waiting", 1);
+  }
+  return absl::OkStatus();
+}
+
+// Answers a unary call from `work(request, response)`, which returns an absl::Status and runs on
+// `executor`.
+template <typename Request, typename Response, typename Work>
+grpc::ServerUnaryReactor* RunUnary(CallContext* context, Executor* executor,
+                                   grpc::CallbackServerContext* call, const grpc::ByteBuffer* bytes,
+                                   grpc::ByteBuffer* answer, Work work) {
+  grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
+  const absl::Status admitted =
+      Admit(context, executor, [reactor, bytes, answer, work = std::move(work)] {
+        Request request;
+        Response response;
+        absl::Status status = ParseRequest(bytes, kMaxRequestBytes, &request);
+        if (status.ok()) {
+          status = work(request, &response);
+        }
+        if (status.ok()) {
+          *answer = SerializeResponse(response);
+        }
+        reactor->Finish(ToGrpc(status));
+      });
+  if (!admitted.ok()) {
+    reactor->Finish(ToGrpc(admitted));
+  }
   return reactor;
 }
 

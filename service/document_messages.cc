@@ -9,6 +9,10 @@
 namespace longleaf::service {
 namespace {
 
+// A thousand years: what expires then still has a time that protobuf can write (the year 9999).
+constexpr int64_t kLongestTtlSeconds = 31'557'600'000;
+constexpr int kMostMaskPaths = 16;
+
 Labels LabelsOf(const google::protobuf::Map<std::string, std::string>& map) {
   return {map.begin(), map.end()};
 }
@@ -30,6 +34,9 @@ absl::StatusOr<int64_t> ExpireTime(const Message& message) {
     if (!IsValid(message.ttl()) || message.ttl().seconds() < 0 || message.ttl().nanos() < 0 ||
         (message.ttl().seconds() == 0 && message.ttl().nanos() == 0)) {
       return InvalidField("ttl", "must be a duration above zero");
+    }
+    if (message.ttl().seconds() > kLongestTtlSeconds) {
+      return InvalidField("ttl", absl::StrCat("at most ", kLongestTtlSeconds, " seconds"));
     }
     return NowMicros() + message.ttl().seconds() * kMicros + message.ttl().nanos() / 1000;
   }
@@ -149,6 +156,9 @@ absl::StatusOr<DocumentChange> FromMessage(const v1::UpdateDocumentRequest& requ
   if (request.update_mask().paths().empty()) {
     return InvalidField("update_mask", "name the fields to change");
   }
+  if (request.update_mask().paths_size() > kMostMaskPaths) {
+    return InvalidField("update_mask", absl::StrCat("at most ", kMostMaskPaths, " paths"));
+  }
   for (const std::string& path : request.update_mask().paths()) {
     if (path == "display_name") {
       change.display_name = request.document().display_name();
@@ -161,10 +171,10 @@ absl::StatusOr<DocumentChange> FromMessage(const v1::UpdateDocumentRequest& requ
       }
       change.expire_time_us = *time;
     } else {
-      return InvalidField("update_mask",
-                          absl::StrCat("\"", path,
-                                       "\" cannot be changed; display_name, labels, expire_time "
-                                       "and ttl can"));
+      return InvalidField(
+          "update_mask",
+          absl::StrCat("only display_name, labels, expire_time and ttl can be changed, not ",
+                       path));
     }
   }
   return change;

@@ -9,32 +9,45 @@
 
 namespace longleaf::service {
 
+namespace v1 = longleaf::v1;
+
+// Every method takes and gives bytes (wire_message.h).
+using RawDocumentService = v1::DocumentService::WithRawCallbackMethod_UploadDocument<
+    v1::DocumentService::WithRawCallbackMethod_QueryUpload<
+        v1::DocumentService::WithRawCallbackMethod_GetDocument<
+            v1::DocumentService::WithRawCallbackMethod_ListDocuments<
+                v1::DocumentService::WithRawCallbackMethod_UpdateDocument<
+                    v1::DocumentService::WithRawCallbackMethod_DeleteDocument<
+                        v1::DocumentService::WithRawCallbackMethod_ReadDocumentText<
+                            v1::DocumentService::WithRawCallbackMethod_WatchDocument<
+                                v1::DocumentService::Service>>>>>>>>;
+
 // Thread-safe; no reaction blocks: the disk and the tokenizer are reached through context.executor.
-class DocumentServiceImpl final : public longleaf::v1::DocumentService::CallbackService {
+class DocumentServiceImpl final : public RawDocumentService {
  public:
   explicit DocumentServiceImpl(CallContext* context) : context_(context) {}
 
-  grpc::ServerReadReactor<v1::UploadDocumentRequest>* UploadDocument(
-      grpc::CallbackServerContext* call, v1::Document* response) override;
+  grpc::ServerReadReactor<grpc::ByteBuffer>* UploadDocument(grpc::CallbackServerContext* call,
+                                                            grpc::ByteBuffer* response) override;
   grpc::ServerUnaryReactor* QueryUpload(grpc::CallbackServerContext* call,
-                                        const v1::QueryUploadRequest* request,
-                                        v1::QueryUploadResponse* response) override;
+                                        const grpc::ByteBuffer* request,
+                                        grpc::ByteBuffer* response) override;
   grpc::ServerUnaryReactor* GetDocument(grpc::CallbackServerContext* call,
-                                        const v1::GetDocumentRequest* request,
-                                        v1::Document* response) override;
+                                        const grpc::ByteBuffer* request,
+                                        grpc::ByteBuffer* response) override;
   grpc::ServerUnaryReactor* ListDocuments(grpc::CallbackServerContext* call,
-                                          const v1::ListDocumentsRequest* request,
-                                          v1::ListDocumentsResponse* response) override;
+                                          const grpc::ByteBuffer* request,
+                                          grpc::ByteBuffer* response) override;
   grpc::ServerUnaryReactor* UpdateDocument(grpc::CallbackServerContext* call,
-                                           const v1::UpdateDocumentRequest* request,
-                                           v1::Document* response) override;
+                                           const grpc::ByteBuffer* request,
+                                           grpc::ByteBuffer* response) override;
   grpc::ServerUnaryReactor* DeleteDocument(grpc::CallbackServerContext* call,
-                                           const v1::DeleteDocumentRequest* request,
-                                           google::protobuf::Empty* response) override;
-  grpc::ServerWriteReactor<v1::ReadDocumentTextResponse>* ReadDocumentText(
-      grpc::CallbackServerContext* call, const v1::ReadDocumentTextRequest* request) override;
-  grpc::ServerWriteReactor<v1::WatchDocumentResponse>* WatchDocument(
-      grpc::CallbackServerContext* call, const v1::WatchDocumentRequest* request) override;
+                                           const grpc::ByteBuffer* request,
+                                           grpc::ByteBuffer* response) override;
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* ReadDocumentText(
+      grpc::CallbackServerContext* call, const grpc::ByteBuffer* request) override;
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* WatchDocument(
+      grpc::CallbackServerContext* call, const grpc::ByteBuffer* request) override;
 
  private:
   CallContext* const context_;

@@ -9,13 +9,14 @@ namespace longleaf::service {
 
 namespace v1 = longleaf::v1;
 
-grpc::ServerReadReactor<v1::UploadDocumentRequest>* StartUpload(CallContext* context,
-                                                                grpc::CallbackServerContext* call,
-                                                                v1::Document* response);
-grpc::ServerWriteReactor<v1::ReadDocumentTextResponse>* StartReadText(
-    CallContext* context, const v1::ReadDocumentTextRequest* request);
-grpc::ServerWriteReactor<v1::WatchDocumentResponse>* StartWatch(
-    CallContext* context, const v1::WatchDocumentRequest* request);
+grpc::ServerReadReactor<grpc::ByteBuffer>* StartUpload(CallContext* context,
+                                                       grpc::ByteBuffer* response);
+grpc::ServerWriteReactor<grpc::ByteBuffer>* StartReadText(CallContext* context,
+                                                          grpc::CallbackServerContext* call,
+                                                          const grpc::ByteBuffer* request);
+grpc::ServerWriteReactor<grpc::ByteBuffer>* StartWatch(CallContext* context,
+                                                       grpc::CallbackServerContext* call,
+                                                       const grpc::ByteBuffer* request);
 
 }  // namespace longleaf::service
 

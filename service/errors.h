@@ -15,6 +15,8 @@ namespace longleaf::service {
 // Reasons are part of the contract: UPPER_SNAKE, never renamed.
 namespace reason {
 inline constexpr char kInvalidField[] = "INVALID_FIELD";
+inline constexpr char kMalformedMessage[] = "MALFORMED_MESSAGE";
+inline constexpr char kMessageTooLarge[] = "MESSAGE_TOO_LARGE";
 inline constexpr char kNotUtf8[] = "NOT_UTF8";
 inline constexpr char kEmptyDocument[] = "EMPTY_DOCUMENT";
 inline constexpr char kOffsetMismatch[] = "OFFSET_MISMATCH";
@@ -29,6 +31,8 @@ inline constexpr char kNotActive[] = "DOCUMENT_NOT_ACTIVE";
 inline constexpr char kDocumentFailed[] = "DOCUMENT_FAILED";
 inline constexpr char kEtagMismatch[] = "ETAG_MISMATCH";
 inline constexpr char kQueueFull[] = "QUEUE_FULL";
+inline constexpr char kDeadline[] = "DEADLINE_EXCEEDED";
+inline constexpr char kCancelled[] = "CANCELLED";
 inline constexpr char kDiskFull[] = "DISK_FULL";
 inline constexpr char kOutOfMemory[] = "OUT_OF_MEMORY";
 inline constexpr char kDraining[] = "DRAINING";

@@ -30,6 +30,18 @@ void Executor::Run(std::function<void()> task) {
   wake_.NotifyOne();
 }
 
+bool Executor::RunIfRoom(std::function<void()> task, int64_t most_waiting) {
+  {
+    MutexLock lock(&mutex_);
+    if (static_cast<int64_t>(tasks_.size()) >= most_waiting) {
+      return false;
+    }
+    tasks_.push_back(std::move(task));
+  }
+  wake_.NotifyOne();
+  return true;
+}
+
 int64_t Executor::queued() const {
   MutexLock lock(&mutex_);
   return static_cast<int64_t>(tasks_.size());

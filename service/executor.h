@@ -25,6 +25,9 @@ class Executor {
   Executor& operator=(const Executor&) = delete;
 
   void Run(std::function<void()> task);
+  // The door for the first task of an operation: false, and nothing is done, when `most_waiting`
+  // tasks wait already.
+  bool RunIfRoom(std::function<void()> task, int64_t most_waiting);
   int64_t queued() const;
 
  private:

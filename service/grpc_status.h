@@ -8,8 +8,9 @@
 
 namespace longleaf::service {
 
-// Code, message, and google.rpc details: ErrorInfo always (domain "longleaf"; INTERNAL where the
-// status names no reason), BadRequest, RetryInfo and QuotaFailure where the status has them.
+// Code, message (at most 512 bytes of it), and google.rpc details: ErrorInfo always (domain
+// "longleaf"; where the status names no reason, one by its code, else INTERNAL), BadRequest,
+// RetryInfo and QuotaFailure where the status has them.
 grpc::Status ToGrpc(const absl::Status& status);
 
 }  // namespace longleaf::service

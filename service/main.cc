@@ -1,5 +1,7 @@
 // longleafd: the server's process. Options, signals, exit codes; server.h is the service.
 
+#include <google/protobuf/stubs/logging.h>
+
 #include <csignal>
 #include <cstdio>
 #include <string>
@@ -24,6 +26,9 @@ int main(int argc, char** argv) {
     return 2;
   }
   log::Configure(options->log_level, options->log_format);
+
+  // Clients would fill the log with it: whatever is wrong with a message, they are told.
+  google::protobuf::SetLogHandler(nullptr);
 
   // Blocked before any thread starts, so that all inherit it and sigwait below is the only taker.
   sigset_t signals;

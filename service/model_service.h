@@ -8,13 +8,14 @@
 namespace longleaf::service {
 
 // Thread-safe; answers from what is fixed at start.
-class ModelServiceImpl final : public longleaf::v1::ModelService::CallbackService {
+class ModelServiceImpl final : public longleaf::v1::ModelService::WithRawCallbackMethod_GetModel<
+                                   longleaf::v1::ModelService::Service> {
  public:
   explicit ModelServiceImpl(CallContext* context) : context_(context) {}
 
   grpc::ServerUnaryReactor* GetModel(grpc::CallbackServerContext* call,
-                                     const longleaf::v1::GetModelRequest* request,
-                                     longleaf::v1::Model* response) override;
+                                     const grpc::ByteBuffer* request,
+                                     grpc::ByteBuffer* response) override;
 
  private:
   CallContext* const context_;

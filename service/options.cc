@@ -86,7 +86,9 @@ void Declare(CLI::App& app, Options& o) {
                               int64_t high) {
     limits->add_option(name, value, text)->check(CLI::Range(low, high))->type_name("N");
   };
-  size("--state-memory", o.state_memory_bytes, "Memory for states; 0: half of the machine's");
+  size("--state-memory", o.state_memory_bytes,
+       "Memory for states; 0: half of what the weights leave of the machine's,\n"
+       "or of the container's limit");
   size("--disk-cap", o.disk_cap_bytes, "Text and states on disk together; 0: no cap");
   size("--max-document-bytes", o.max_document_bytes, "Largest text of a document");
   count("--max-document-tokens", o.max_document_tokens,
@@ -97,9 +99,18 @@ void Declare(CLI::App& app, Options& o) {
         "Uploads in progress and documents waiting to be read", 1, 1 << 20);
   count("--max-questions", o.max_questions, "Questions waiting or being answered", 1, 1 << 16);
   size("--max-question-bytes", o.max_question_bytes, "Longest question");
+  count("--max-question-seconds", o.max_question_seconds,
+        "Longest time from a question to the end of its answer", 1, 30 * 86400);
+  count("--max-waiting-calls", o.max_waiting_calls, "Calls waiting for a thread", 1, 1 << 20);
+  count("--max-streams", o.max_streams, "Calls watching documents or reading texts", 1, 1 << 20);
   size("--max-upload-message-bytes", o.max_upload_message_bytes, "Largest message of an upload");
   count("--upload-idle-seconds", o.upload_idle_seconds,
-        "An upload call that brings nothing for this long is ended (and can be resumed)", 1, 86400);
+        "An upload call that brings too little for this long is ended (and can be resumed)", 1,
+        86400);
+  size("--upload-min-bytes", o.upload_min_bytes, "What is too little for --upload-idle-seconds");
+  count("--stream-idle-seconds", o.stream_idle_seconds,
+        "A call whose client takes nothing of an answer or a text for this long is ended", 1,
+        86400);
   count("--unfinished-upload-hours", o.unfinished_upload_hours,
         "An upload that nobody went on with for this long is deleted", 1, 24 * 365);
 

@@ -22,7 +22,7 @@ struct Options {
   int64_t threads = 0;           // 0: one for each core
 
   // Limits
-  int64_t state_memory_bytes = 0;              // 0: half of the machine's memory
+  int64_t state_memory_bytes = 0;              // 0: half of what the weights leave
   int64_t disk_cap_bytes = int64_t{64} << 30;  // text and snapshots; 0: no cap but the disk
   int64_t max_document_bytes = int64_t{1} << 30;
   int64_t max_document_tokens = 0;     // 0: the model's context, less room for question and answer
@@ -30,9 +30,14 @@ struct Options {
   int64_t max_queued_documents = 256;  // uploads in progress and documents waiting to be read
   int64_t max_questions = 256;         // questions waiting or running
   int64_t max_question_bytes = 64 << 10;
+  int64_t max_question_seconds = 3600;  // the server's own deadline for a question
+  int64_t max_waiting_calls = 1024;     // that wait for a thread, on each executor
+  int64_t max_streams = 1024;           // that watch documents and read texts
   int64_t max_upload_message_bytes = 4 << 20;
   int64_t unfinished_upload_hours = 168;  // an upload that got nothing for this long is deleted
-  int64_t upload_idle_seconds = 120;      // an upload call without a byte for this long is ended
+  int64_t upload_idle_seconds = 120;      // an upload call must bring, in this time,
+  int64_t upload_min_bytes = 1024;        // at least this
+  int64_t stream_idle_seconds = 120;      // a client must take a message in this time
 
   // Scheduling
   int64_t prefill_chunk = 512;        // tokens of documents read in a step while nobody waits

@@ -1,5 +1,8 @@
 #include "service/question_service.h"
 
+#include <grpc/support/time.h>
+
+#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <utility>
@@ -39,25 +42,40 @@ std::string WholeCharacters(std::string text) {
   return text;
 }
 
+// Until the client's deadline. From gRPC's own time: as a time_point a deadline in some centuries
+// overflows and lies in the past.
+std::chrono::steady_clock::duration TimeLeft(const grpc::CallbackServerContext& call) {
+  const gpr_timespec left = gpr_convert_clock_type(call.raw_deadline(), GPR_TIMESPAN);
+  constexpr int64_t kLongest = int64_t{1} << 32;
+  return std::chrono::seconds(std::clamp<int64_t>(left.tv_sec, -1, kLongest)) +
+         std::chrono::nanoseconds(left.tv_nsec);
+}
+
 class AskCall final : public WriteCall<AskCall, v1::AskResponse> {
  public:
-  AskCall(CallContext* context, grpc::CallbackServerContext* call, const v1::AskRequest& request)
-      : context_(context), request_(request), stream_(std::make_shared<AnswerStream>()) {
+  AskCall(CallContext* context, grpc::CallbackServerContext* call, const grpc::ByteBuffer* request)
+      : WriteCall(call, std::chrono::seconds(context->options->stream_idle_seconds)),
+        context_(context),
+        parsed_(ParseRequest(request, context->options->max_question_bytes + kMaxRequestBytes,
+                             &request_)),
+        stream_(std::make_shared<AnswerStream>()) {
     // The deadline counts from here: what waits in the executor's queue is waiting, too.
-    using std::chrono::system_clock;
-    if (call->deadline() != system_clock::time_point::max()) {
-      deadline_ = arrival_ + std::chrono::duration_cast<std::chrono::steady_clock::duration>(
-                                 call->deadline() - system_clock::now());
-    }
+    deadline_ = arrival_ +
+                std::min<std::chrono::steady_clock::duration>(
+                    std::chrono::seconds(context->options->max_question_seconds), TimeLeft(*call));
   }
 
  private:
   void Begin() override {
-    context_->executor->Run([self = shared_from_this()] {
-      if (const absl::Status status = self->Submit(); !status.ok()) {
-        self->End(status);
-      }
-    });
+    const absl::Status admitted =
+        !parsed_.ok() ? parsed_ : Admit(context_, context_->executor, [self = shared_from_this()] {
+          if (const absl::Status status = self->Submit(); !status.ok()) {
+            self->End(status);
+          }
+        });
+    if (!admitted.ok()) {
+      End(admitted);
+    }
   }
   void OnSent() override {
     context_->delivery->Run([self = shared_from_this()] { self->Pump(/*after_write=*/true); });
@@ -236,10 +254,11 @@ class AskCall final : public WriteCall<AskCall, v1::AskResponse> {
   }
 
   CallContext* const context_;
-  const v1::AskRequest request_;
+  v1::AskRequest request_;
+  const absl::Status parsed_;
   const std::shared_ptr<AnswerStream> stream_;
   const std::chrono::steady_clock::time_point arrival_ = std::chrono::steady_clock::now();
-  std::chrono::steady_clock::time_point deadline_ = std::chrono::steady_clock::time_point::max();
+  std::chrono::steady_clock::time_point deadline_;
   std::string document_id_;
   Mutex mutex_;
   bool sending_ ABSL_GUARDED_BY(mutex_) = false;
@@ -247,9 +266,9 @@ class AskCall final : public WriteCall<AskCall, v1::AskResponse> {
 
 }  // namespace
 
-grpc::ServerWriteReactor<v1::AskResponse>* QuestionServiceImpl::Ask(
-    grpc::CallbackServerContext* call, const v1::AskRequest* request) {
-  return AskCall::Launch(std::make_shared<AskCall>(context_, call, *request));
+grpc::ServerWriteReactor<grpc::ByteBuffer>* QuestionServiceImpl::Ask(
+    grpc::CallbackServerContext* call, const grpc::ByteBuffer* request) {
+  return AskCall::Launch(std::make_shared<AskCall>(context_, call, request));
 }
 
 }  // namespace longleaf::service

@@ -8,12 +8,13 @@
 namespace longleaf::service {
 
 // Thread-safe; no reaction blocks.
-class QuestionServiceImpl final : public longleaf::v1::QuestionService::CallbackService {
+class QuestionServiceImpl final : public longleaf::v1::QuestionService::WithRawCallbackMethod_Ask<
+                                      longleaf::v1::QuestionService::Service> {
  public:
   explicit QuestionServiceImpl(CallContext* context) : context_(context) {}
 
-  grpc::ServerWriteReactor<longleaf::v1::AskResponse>* Ask(
-      grpc::CallbackServerContext* call, const longleaf::v1::AskRequest* request) override;
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* Ask(grpc::CallbackServerContext* call,
+                                                  const grpc::ByteBuffer* request) override;
 
  private:
   CallContext* const context_;

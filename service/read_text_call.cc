@@ -1,6 +1,7 @@
 // ReadDocumentText: one piece at a time, the next one read only when the last has been sent.
 
 #include <algorithm>
+#include <chrono>
 #include <memory>
 
 #include "absl/strings/str_cat.h"
@@ -10,37 +11,43 @@
 namespace longleaf::service {
 namespace {
 
-constexpr int64_t kPieceBytes = 1 << 20;
+constexpr int64_t kPieceBytes = 256 << 10;  // in memory for each open stream
 
 class ReadTextCall final : public WriteCall<ReadTextCall, v1::ReadDocumentTextResponse> {
  public:
-  ReadTextCall(CallContext* context, const v1::ReadDocumentTextRequest& request)
-      : context_(context),
-        name_(request.name()),
-        next_(request.offset()),
-        limit_(request.limit()) {}
+  ReadTextCall(CallContext* context, grpc::CallbackServerContext* call,
+               const grpc::ByteBuffer* request)
+      : WriteCall(call, std::chrono::seconds(context->options->stream_idle_seconds)),
+        context_(context),
+        parsed_(ParseRequest(request, kMaxRequestBytes, &request_)) {}
 
  private:
   void Begin() override {
-    context_->disk->Run([self = shared_from_this()] {
-      const absl::Status status = self->Open();
-      status.ok() ? self->SendPiece() : self->End(status);
-    });
+    const bool room = TakeStreamPlace(context_);
+    const absl::Status admitted =
+        !parsed_.ok() ? parsed_
+        : !room       ? TooManyStreams(context_)
+                      : Admit(context_, context_->disk, [self = shared_from_this()] {
+                    const absl::Status status = self->Open();
+                    status.ok() ? self->SendPiece() : self->End(status);
+                  });
+    if (!admitted.ok()) {
+      End(admitted);
+    }
   }
   void OnSent() override {
     context_->disk->Run([self = shared_from_this()] { self->SendPiece(); });
   }
   void OnGone() override {}
-  void OnEnded() override {}
+  void OnEnded() override { LeaveStreamPlace(context_); }
 
   absl::Status Open() {
-    if (context_->draining) {
-      return Draining();
-    }
-    if (next_ < 0 || limit_ < 0) {
+    next_ = request_.offset();
+    const int64_t limit = request_.limit();
+    if (next_ < 0 || limit < 0) {
       return InvalidField(next_ < 0 ? "offset" : "limit", "must not be negative");
     }
-    absl::StatusOr<std::string> id = ParseDocumentName(name_, "name");
+    absl::StatusOr<std::string> id = ParseDocumentName(request_.name(), "name");
     if (!id.ok()) {
       return id.status();
     }
@@ -53,7 +60,7 @@ class ReadTextCall final : public WriteCall<ReadTextCall, v1::ReadDocumentTextRe
       return InvalidField("offset", absl::StrCat("the text has ", record->text_bytes, " bytes"));
     }
     const int64_t rest = record->text_bytes - next_;
-    end_ = next_ + (limit_ == 0 ? rest : std::min(limit_, rest));
+    end_ = next_ + (limit == 0 ? rest : std::min(limit, rest));
     return absl::OkStatus();
   }
 
@@ -75,18 +82,19 @@ class ReadTextCall final : public WriteCall<ReadTextCall, v1::ReadDocumentTextRe
   }
 
   CallContext* const context_;
-  const std::string name_;
+  v1::ReadDocumentTextRequest request_;
+  const absl::Status parsed_;
   std::string id_;
-  int64_t next_;
-  const int64_t limit_;
+  int64_t next_ = 0;
   int64_t end_ = 0;
 };
 
 }  // namespace
 
-grpc::ServerWriteReactor<v1::ReadDocumentTextResponse>* StartReadText(
-    CallContext* context, const v1::ReadDocumentTextRequest* request) {
-  return ReadTextCall::Launch(std::make_shared<ReadTextCall>(context, *request));
+grpc::ServerWriteReactor<grpc::ByteBuffer>* StartReadText(CallContext* context,
+                                                          grpc::CallbackServerContext* call,
+                                                          const grpc::ByteBuffer* request) {
+  return ReadTextCall::Launch(std::make_shared<ReadTextCall>(context, call, request));
 }
 
 }  // namespace longleaf::service

@@ -5,7 +5,9 @@
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
 
+#include <algorithm>
 #include <chrono>
+#include <limits>
 #include <thread>
 #include <utility>
 
@@ -148,7 +150,10 @@ absl::Status Server::Rep::Listen() {
   builder.RegisterService(document_service.get());
   builder.RegisterService(question_service.get());
   builder.RegisterService(model_service.get());
-  builder.SetMaxReceiveMessageSize(static_cast<int>(options.max_upload_message_bytes) + (64 << 10));
+  // Above the limits of the rpcs (wire_message.h), whose errors say more than gRPC's.
+  builder.SetMaxReceiveMessageSize(static_cast<int>(std::min<int64_t>(
+      std::numeric_limits<int>::max(),
+      std::max(options.max_upload_message_bytes, options.max_question_bytes) + (1 << 20))));
   builder.SetResourceQuota(grpc::ResourceQuota("longleaf").Resize(size_t{512} << 20));
   // Clients may ping through a long silent prefill; a client that vanished is noticed in a minute.
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);

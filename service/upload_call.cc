@@ -3,6 +3,7 @@
 
 #include <grpcpp/alarm.h>
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 
@@ -16,10 +17,10 @@ namespace {
 
 using Clock = std::chrono::system_clock;  // grpc::Alarm's
 
-class UploadCall final : public grpc::ServerReadReactor<v1::UploadDocumentRequest>,
+class UploadCall final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
                          public std::enable_shared_from_this<UploadCall> {
  public:
-  UploadCall(CallContext* context, v1::Document* response)
+  UploadCall(CallContext* context, grpc::ByteBuffer* response)
       : context_(context),
         response_(response),
         idle_limit_(std::chrono::seconds(context->options->upload_idle_seconds)) {}
@@ -32,19 +33,26 @@ class UploadCall final : public grpc::ServerReadReactor<v1::UploadDocumentReques
       return;
     }
     counted_ = true;
-    Touch();
-    ArmIdleAlarm();
+    ArmIdleAlarm(Clock::now() + idle_limit_);
     ReadNext();
   }
 
   void OnReadDone(bool ok) override {
-    { MutexLock lock(&read_mutex_); }
-    Touch();
+    {
+      MutexLock lock(&read_mutex_);
+      waited_ += Clock::now() - read_begun_;
+      reading_ = false;
+    }
     context_->disk->Run([this, self = shared_from_this(), ok] { ok ? Process() : Broken(); });
   }
 
   void OnDone() override {
     idle_alarm_.Cancel();
+    if (!counted_) {
+      // Refused: nothing is to be kept. The last reference may go here.
+      const std::shared_ptr<UploadCall> self = std::move(self_);
+      return;
+    }
     context_->disk->Run([self = std::move(self_)] {
       // What arrived is kept even when the client vanished in the middle.
       MutexLock lock(&self->mutex_);
@@ -52,9 +60,7 @@ class UploadCall final : public grpc::ServerReadReactor<v1::UploadDocumentReques
         self->session_->Suspend().IgnoreError();
         self->session_.reset();
       }
-      if (self->counted_) {
-        --self->context_->open_uploads;
-      }
+      --self->context_->open_uploads;
     });
   }
 
@@ -64,9 +70,12 @@ class UploadCall final : public grpc::ServerReadReactor<v1::UploadDocumentReques
     bool more = false;
     {
       MutexLock lock(&mutex_);
-      status = Apply(&more);
+      status = ParseRequest(&bytes_, MostMessageBytes(), &request_);
+      if (status.ok()) {
+        status = Apply(&more);
+      }
+      bytes_.Clear();
     }
-    Touch();
     if (!status.ok()) {
       End(status);
     } else if (more) {
@@ -107,6 +116,7 @@ class UploadCall final : public grpc::ServerReadReactor<v1::UploadDocumentReques
       if (!request_.has_header()) {
         return InvalidField("header", "the first message must carry it");
       }
+      Progressed(context_->options->upload_min_bytes);
       absl::StatusOr<UploadRequest> request = FromMessage(request_.header());
       if (!request.ok()) {
         return request.status();
@@ -125,6 +135,7 @@ class UploadCall final : public grpc::ServerReadReactor<v1::UploadDocumentReques
       return InvalidField("header", "only the first message carries it");
     }
     if (request_.has_chunk()) {
+      Progressed(static_cast<int64_t>(request_.chunk().size()));
       if (absl::Status status = session_->Write(request_.chunk()); !status.ok()) {
         return status;
       }
@@ -142,66 +153,102 @@ class UploadCall final : public grpc::ServerReadReactor<v1::UploadDocumentReques
   }
 
   absl::Status Respond(const store::DocumentRecord& record) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    *response_ = ToMessage(record, context_->engine->board().Find({kTenant, record.id}));
+    *response_ =
+        SerializeResponse(ToMessage(record, context_->engine->board().Find({kTenant, record.id})));
     session_.reset();  // after the record has been read: it may be the session's own
     return absl::OkStatus();
   }
 
   void End(const absl::Status& status) {
-    if (!ended_.exchange(true)) {
+    MutexLock lock(&read_mutex_);
+    if (!ended_) {
+      ended_ = true;
       Finish(ToGrpc(status));
     }
   }
 
-  // One read follows the other on different threads. gRPC orders them, but out of the thread
-  // sanitizer's sight; this lock does it where it can be seen.
-  void ReadNext() {
-    MutexLock lock(&read_mutex_);
-    StartRead(&request_);
+  // Room for the framing around a chunk of --max-upload-message-bytes, and for a header always.
+  int64_t MostMessageBytes() const {
+    return std::max(context_->options->max_upload_message_bytes + 64, kMaxRequestBytes);
   }
 
-  void Touch() { last_activity_.store(Clock::now().time_since_epoch(), std::memory_order_relaxed); }
+  // One read follows the other on different threads. gRPC orders them, but out of the thread
+  // sanitizer's sight; this lock does it where it can be seen.
+  // Nothing is read any more from a call that the alarm has ended meanwhile: gRPC may have let go
+  // of it.
+  void ReadNext() {
+    MutexLock lock(&read_mutex_);
+    if (!ended_) {
+      reading_ = true;
+      read_begun_ = Clock::now();
+      StartRead(&bytes_);
+    }
+  }
 
-  void ArmIdleAlarm() {
-    const Clock::time_point last(last_activity_.load(std::memory_order_relaxed));
-    idle_alarm_.Set(last + idle_limit_, [weak = weak_from_this()](bool expired) {
+  // ---- Clients that bring nothing, or next to nothing, would hold their places for ever. Only the
+  // time that the call waits for its client counts, not what the disk needs.
+
+  void Progressed(int64_t bytes) {
+    MutexLock lock(&read_mutex_);
+    brought_ += bytes;
+    if (brought_ >= context_->options->upload_min_bytes) {
+      brought_ = 0;
+      waited_ = Clock::duration::zero();
+    }
+  }
+
+  void ArmIdleAlarm(Clock::time_point at) {
+    idle_alarm_.Set(at, [weak = weak_from_this()](bool expired) {
       const std::shared_ptr<UploadCall> self = weak.lock();
-      if (expired && self != nullptr && !self->ended_) {
+      if (expired && self != nullptr) {
         self->OnIdleAlarm();
       }
     });
   }
 
   void OnIdleAlarm() {
-    const Clock::time_point last(last_activity_.load(std::memory_order_relaxed));
-    if (Clock::now() < last + idle_limit_) {
-      ArmIdleAlarm();
+    Clock::duration left;
+    {
+      MutexLock lock(&read_mutex_);
+      if (ended_) {
+        return;
+      }
+      left = idle_limit_ - waited_ - (reading_ ? Clock::now() - read_begun_ : Clock::duration(0));
+    }
+    if (left > Clock::duration::zero()) {
+      ArmIdleAlarm(Clock::now() + left);
       return;
     }
     End(WithDetails(
-        absl::DeadlineExceededError("the upload brought nothing for too long; it can be resumed"),
+        absl::DeadlineExceededError(absl::StrCat(
+            "the upload brought less than ", context_->options->upload_min_bytes, " bytes in ",
+            context_->options->upload_idle_seconds, " seconds; it can be resumed")),
         {.reason = reason::kUploadIdle}));
   }
 
   CallContext* const context_;
-  v1::Document* const response_;
+  grpc::ByteBuffer* const response_;
   const Clock::duration idle_limit_;
-  v1::UploadDocumentRequest request_;
-  std::atomic<bool> ended_{false};
-  std::atomic<Clock::duration> last_activity_{Clock::duration::zero()};
+  grpc::ByteBuffer bytes_;
   grpc::Alarm idle_alarm_;
   bool counted_ = false;
   Mutex read_mutex_;
+  bool ended_ ABSL_GUARDED_BY(read_mutex_) = false;
+  bool reading_ ABSL_GUARDED_BY(read_mutex_) = false;
+  Clock::time_point read_begun_ ABSL_GUARDED_BY(read_mutex_);
+  // Since the client last brought enough: how long it was waited for, and what it brought.
+  Clock::duration waited_ ABSL_GUARDED_BY(read_mutex_) = Clock::duration::zero();
+  int64_t brought_ ABSL_GUARDED_BY(read_mutex_) = 0;
   Mutex mutex_;
+  v1::UploadDocumentRequest request_ ABSL_GUARDED_BY(mutex_);
   std::unique_ptr<UploadSession> session_ ABSL_GUARDED_BY(mutex_);
   std::shared_ptr<UploadCall> self_;
 };
 
 }  // namespace
 
-grpc::ServerReadReactor<v1::UploadDocumentRequest>* StartUpload(CallContext* context,
-                                                                grpc::CallbackServerContext*,
-                                                                v1::Document* response) {
+grpc::ServerReadReactor<grpc::ByteBuffer>* StartUpload(CallContext* context,
+                                                       grpc::ByteBuffer* response) {
   auto call = std::make_shared<UploadCall>(context, response);
   absl::Status admitted;
   if (context->draining) {

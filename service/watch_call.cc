@@ -17,12 +17,20 @@ constexpr std::chrono::milliseconds kPause(100);
 
 class WatchCall final : public WriteCall<WatchCall, v1::WatchDocumentResponse> {
  public:
-  WatchCall(CallContext* context, const v1::WatchDocumentRequest& request)
-      : context_(context), resource_name_(request.name()) {}
+  WatchCall(CallContext* context, grpc::CallbackServerContext* call,
+            const grpc::ByteBuffer* request)
+      : WriteCall(call, std::chrono::seconds(context->options->stream_idle_seconds)),
+        context_(context),
+        parsed_(ParseRequest(request, kMaxRequestBytes, &request_)) {}
 
  private:
   void Begin() override {
-    absl::StatusOr<std::string> id = ParseDocumentName(resource_name_, "name");
+    const bool room = TakeStreamPlace(context_);
+    if (!parsed_.ok() || !room) {
+      End(!parsed_.ok() ? parsed_ : TooManyStreams(context_));
+      return;
+    }
+    absl::StatusOr<std::string> id = ParseDocumentName(request_.name(), "name");
     if (!id.ok()) {
       End(id.status());
       return;
@@ -45,6 +53,10 @@ class WatchCall final : public WriteCall<WatchCall, v1::WatchDocumentResponse> {
   }
   void OnGone() override {}
   void OnEnded() override {
+    LeaveStreamPlace(context_);
+    if (subscription_ == nullptr) {
+      return;
+    }
     // On the executor: the board's lock may be held by who wakes this call right now.
     context_->executor->Run([self = shared_from_this()] {
       std::unique_ptr<ProgressBoard::Subscription> subscription = std::move(self->subscription_);
@@ -110,7 +122,8 @@ class WatchCall final : public WriteCall<WatchCall, v1::WatchDocumentResponse> {
   }
 
   CallContext* const context_;
-  const std::string resource_name_;
+  v1::WatchDocumentRequest request_;
+  const absl::Status parsed_;
   store::DocumentName name_;
   std::unique_ptr<ProgressBoard::Subscription> subscription_;
   grpc::Alarm pause_;
@@ -125,9 +138,10 @@ class WatchCall final : public WriteCall<WatchCall, v1::WatchDocumentResponse> {
 
 }  // namespace
 
-grpc::ServerWriteReactor<v1::WatchDocumentResponse>* StartWatch(
-    CallContext* context, const v1::WatchDocumentRequest* request) {
-  return WatchCall::Launch(std::make_shared<WatchCall>(context, *request));
+grpc::ServerWriteReactor<grpc::ByteBuffer>* StartWatch(CallContext* context,
+                                                       grpc::CallbackServerContext* call,
+                                                       const grpc::ByteBuffer* request) {
+  return WatchCall::Launch(std::make_shared<WatchCall>(context, call, request));
 }
 
 }  // namespace longleaf::service

@@ -3,8 +3,11 @@
 #ifndef LONGLEAF_SERVICE_WRITE_CALL_H_
 #define LONGLEAF_SERVICE_WRITE_CALL_H_
 
+#include <grpcpp/alarm.h>
+#include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -12,18 +15,27 @@
 #include "absl/status/status.h"
 #include "kernels/mutex.h"
 #include "service/grpc_status.h"
+#include "service/wire_message.h"
 
 namespace longleaf::service {
 
 // Thread-safe. Tasks and callbacks of a derived class hold shared_from_this() or a weak_ptr.
 template <typename Derived, typename Response>
-class WriteCall : public grpc::ServerWriteReactor<Response>,
+class WriteCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
                   public std::enable_shared_from_this<Derived> {
+  using Clock = std::chrono::system_clock;  // grpc::Alarm's
+
  public:
+  // A client that takes nothing of a message for `patience` is cancelled: what is in memory for it
+  // must not stay there for as long as it likes. `call` outlives the object's use of it.
+  WriteCall(grpc::CallbackServerContext* call, std::chrono::system_clock::duration patience)
+      : call_(call), patience_(patience) {}
+
   // Hands the object over to gRPC.
   static Derived* Launch(std::shared_ptr<Derived> call) {
     Derived* const raw = call.get();
     call->self_ = call;
+    static_cast<WriteCall*>(raw)->WatchClient(Clock::now());
     static_cast<WriteCall*>(raw)->Begin();
     return raw;
   }
@@ -31,13 +43,14 @@ class WriteCall : public grpc::ServerWriteReactor<Response>,
  protected:
   // ---- for the derived class to call
   // Sends one message. Only after Begin, or after OnSent for the one before; dropped once ended.
-  void Send(Response response) {
+  void Send(const Response& response) {
     MutexLock lock(&mutex_);
     if (finished_ || ending_.has_value()) {
       return;
     }
     writing_ = true;
-    response_ = std::move(response);
+    write_begun_ = Clock::now();
+    response_ = SerializeResponse(response);
     this->StartWrite(&response_);
   }
   // Ends the call, after the write under way if there is one. The first status counts.
@@ -78,16 +91,51 @@ class WriteCall : public grpc::ServerWriteReactor<Response>,
     End(absl::CancelledError("the client is gone"));
   }
   void OnDone() final {
+    {
+      MutexLock lock(&mutex_);
+      finished_ = true;
+    }
+    alarm_.Cancel();
     OnEnded();
     // The last reference may go here, and the object with it.
     const std::shared_ptr<Derived> self = std::move(self_);
   }
 
+  // Looks again after `patience_` from `begun`.
+  void WatchClient(Clock::time_point begun) {
+    alarm_.Set(begun + patience_, [weak = this->weak_from_this()](bool expired) {
+      if (const std::shared_ptr<Derived> self = weak.lock(); self != nullptr && expired) {
+        static_cast<WriteCall*>(self.get())->LookAtClient();
+      }
+    });
+  }
+  void LookAtClient() {
+    Clock::time_point begun = Clock::now();
+    {
+      MutexLock lock(&mutex_);
+      if (finished_) {
+        return;
+      }
+      if (writing_) {
+        if (begun >= write_begun_ + patience_) {
+          call_->TryCancel();
+          return;
+        }
+        begun = write_begun_;
+      }
+    }
+    WatchClient(begun);
+  }
+
+  grpc::CallbackServerContext* const call_;
+  const Clock::duration patience_;
+  grpc::Alarm alarm_;
   Mutex mutex_;
+  Clock::time_point write_begun_ ABSL_GUARDED_BY(mutex_);
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
   std::optional<absl::Status> ending_ ABSL_GUARDED_BY(mutex_);
-  Response response_;
+  grpc::ByteBuffer response_;
   std::shared_ptr<Derived> self_;
 };
 

@@ -1,4 +1,4 @@
 # Fuzzers of longleaf_model: what comes from a model directory or out of the store.
-foreach(name config safetensors_header state_codec)
+foreach(name checksums config safetensors_header state_codec)
   longleaf_fuzzer(${name}_fuzz SOURCES ${name}_fuzz.cc DEPENDS longleaf_model CORPUS corpus/${name})
 endforeach()

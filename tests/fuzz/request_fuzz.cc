@@ -239,17 +239,21 @@ void DeleteAll(ServedChannel& server) {
 // Everything can be deleted, and then nothing is left. What a cancelled upload sent may still be on
 // its way, so it is looked for again.
 void CleanUp(ServedChannel& server) {
-  for (const char* const gauge :
-       {"longleaf_documents{state=\"creating\"}", "longleaf_documents{state=\"queued\"}",
-        "longleaf_documents{state=\"active\"}", "longleaf_documents{state=\"failed\"}",
-        "longleaf_store_text_bytes", "longleaf_requests_running",
-        "longleaf_requests_waiting{kind=\"question\"}",
-        "longleaf_requests_waiting{kind=\"document\"}"}) {
-    WaitFor(std::string(gauge) + " to be 0", [&] {
-      DeleteAll(server);
-      return server.Metric(gauge) == 0;
-    });
-  }
+  WaitFor("nothing to be left", [&] {
+    DeleteAll(server);
+    const std::string metrics = server.Metrics();
+    for (const char* const gauge :
+         {"longleaf_documents{state=\"creating\"}", "longleaf_documents{state=\"queued\"}",
+          "longleaf_documents{state=\"active\"}", "longleaf_documents{state=\"failed\"}",
+          "longleaf_store_text_bytes", "longleaf_requests_running",
+          "longleaf_requests_waiting{kind=\"question\"}",
+          "longleaf_requests_waiting{kind=\"document\"}"}) {
+      if (metrics.find(std::string("\n") + gauge + " 0\n") == std::string::npos) {
+        return false;
+      }
+    }
+    return true;
+  });
 }
 
 // ---- The program

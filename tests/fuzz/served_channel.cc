@@ -87,7 +87,7 @@ ServedChannel::~ServedChannel() {
   std::filesystem::remove_all(directory_, ignored);
 }
 
-double ServedChannel::Metric(const std::string& name_and_labels) const {
+std::string ServedChannel::Metrics() const {
   const std::string& address = server_->metrics_address();
   const int fd = socket(AF_INET, SOCK_STREAM, 0);
   sockaddr_in to = {};
@@ -105,9 +105,7 @@ double ServedChannel::Metric(const std::string& name_and_labels) const {
     }
   }
   close(fd);
-  const size_t at = answer.find("\n" + name_and_labels + " ");
-  return at == std::string::npos ? -1
-                                 : std::strtod(&answer[at + name_and_labels.size() + 2], nullptr);
+  return answer;
 }
 
 RawCall::RawCall(ServedChannel& server, const std::string& method, int deadline_ms)

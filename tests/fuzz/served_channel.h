@@ -25,8 +25,8 @@ class ServedChannel {
 
   const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
   grpc::GenericStub& stub() { return stub_; }
-  // The value of a metric; -1 when there is none of that name.
-  double Metric(const std::string& name_and_labels) const;
+  // All metrics, one a line.
+  std::string Metrics() const;
 
  private:
   std::string directory_;
