@@ -83,7 +83,12 @@ Progress ProgressOf(const store::DocumentRecord& record) {
 }
 
 v1::Document ToMessage(const store::DocumentRecord& record,
-                       const std::optional<ProgressBoard::Entry>& live) {
+                       const std::optional<ProgressBoard::Entry>& entry) {
+  // What is known of a document that had this id before says nothing about this one.
+  const bool about_it = entry.has_value() &&
+                        (entry->serial == record.serial ||
+                         (entry->serial == 0 && record.state != store::DocumentState::kCreating));
+  const std::optional<ProgressBoard::Entry> live = about_it ? entry : std::nullopt;
   v1::Document out;
   out.set_name(DocumentResourceName(record.id));
   out.set_display_name(record.display_name);

@@ -52,6 +52,7 @@ void Engine::Loop::Forget(const store::DocumentName& name) {
   if (DocumentJob* const job = FindJob(name)) {
     job->cancelled = true;
   }
+  board_.Remove(name);
   EndQuestionsOn(name, NoSuchDocument(name.id));
 }
 
@@ -90,7 +91,8 @@ void Engine::Loop::AdvanceDocuments() {
       }
       ReleaseMemory(job);
       if (job.recorded && job.stage != Stage::kUnsaved) {
-        board_.PostLast(job.name, {store::DocumentState::kActive, ProgressOf(job)});
+        board_.PostLast(job.name,
+                        {store::DocumentState::kActive, ProgressOf(job), job.loaded.record.serial});
       } else if (!job.recorded) {
         board_.Remove(job.name);
       }
@@ -334,8 +336,9 @@ void Engine::Loop::PostProgress(DocumentJob& job) {
                     ? store::DocumentState::kPrefilling
                     : store::DocumentState::kQueued;
   entry.progress = ProgressOf(job);
+  entry.serial = job.loaded.record.serial;
   const std::optional<ProgressBoard::Entry> before = board_.Find(job.name);
-  if (before.has_value() && before->state == entry.state &&
+  if (before.has_value() && before->state == entry.state && before->serial == entry.serial &&
       before->progress.tokens_done == entry.progress.tokens_done &&
       before->progress.tokens_total == entry.progress.tokens_total) {
     return;

@@ -102,7 +102,8 @@ void Engine::Loop::Saved(DocumentJob& job, const absl::StatusOr<store::SnapshotP
 // it when the disk takes it.
 void Engine::Loop::KeepUnsaved(DocumentJob& job) {
   metrics_->Running(-1);
-  board_.PostLast(job.name, {store::DocumentState::kActive, ProgressOf(job)});
+  board_.PostLast(job.name,
+                  {store::DocumentState::kActive, ProgressOf(job), job.loaded.record.serial});
   job.recorded = true;
   job.stage = Stage::kUnsaved;
   job.unsaved_live = job.live;

@@ -29,6 +29,8 @@ class ProgressBoard {
   struct Entry {
     store::DocumentState state = store::DocumentState::kQueued;
     Progress progress;
+    // Of the document that this is about, as ids are used again; 0: its record is not yet loaded.
+    int64_t serial = 0;
   };
   using Listener = std::function<void()>;
 

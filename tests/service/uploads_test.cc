@@ -89,6 +89,23 @@ TEST_F(UploadsTest, TheSameIdIsTakenAndTheSameRequestReturnsTheFirstResult) {
   EXPECT_ERROR(Upload(header, "some text", &document), ALREADY_EXISTS, "DOCUMENT_ALREADY_EXISTS");
 }
 
+// Found by client_soak: what the board still knew of the first document was told of the second.
+TEST_F(UploadsTest, AnIdUsedAgainBeginsAnew) {
+  options_.prefill_chunk = 16;  // so that the second takes its time
+  Start();
+  UploadAndWait("again", "A short text that is soon read.");
+  grpc::ClientContext context;
+  v1::DeleteDocumentRequest request;
+  request.set_name("documents/again");
+  google::protobuf::Empty nothing;
+  ASSERT_TRUE(documents_->DeleteDocument(&context, request, &nothing).ok());
+  v1::Document document;
+  ASSERT_TRUE(Upload(Header("again"), Filler(40'000), &document).ok());
+  EXPECT_NE(document.state(), v1::DOCUMENT_STATE_ACTIVE);
+  EXPECT_EQ(Watch("again").state(), v1::DOCUMENT_STATE_ACTIVE);
+  EXPECT_EQ(Get("again").progress().tokens_done(), Get("again").token_count());
+}
+
 TEST_F(UploadsTest, ABrokenUploadGoesOnWhereItWas) {
   Start();
   const std::string text = Filler(30'000);

@@ -64,8 +64,8 @@ void RandomClient::Question(const std::string& id, Manner manner) {
         return;
       }
       if (code == grpc::StatusCode::FAILED_PRECONDITION && !known.active &&
-          (manner != Manner::kPartial) && ReasonOf(status) == "DOCUMENT_NOT_ACTIVE") {
-        return;
+          ReasonOf(status) == "DOCUMENT_NOT_ACTIVE") {
+        return;  // for a partial answer, too, when nothing has been read yet
       }
       if (code == grpc::StatusCode::NOT_FOUND) {
         Lost(id, "not there for a question");

@@ -59,11 +59,13 @@ Library::Library(uint64_t seed, int64_t texts, int64_t largest, Tally* tally) : 
   for (int64_t i = 0; i + 1 < texts; i += 2) {
     Random random(seed * 1000 + static_cast<uint64_t>(i));
     service::eval::FactMaker maker(seed * 1000 + static_cast<uint64_t>(i));
-    int64_t bytes = 200 + random.Below(std::min<int64_t>(5000, largest));
+    // Of the first; the second has at most twice as much.
+    const int64_t most = largest / 2;
+    int64_t bytes = 200 + random.Below(std::min<int64_t>(5000, most));
     if (random.OneIn(5)) {
-      bytes = largest / 2 + random.Below(largest / 2);
+      bytes = most / 2 + random.Below(most / 2);
     } else if (random.OneIn(4)) {
-      bytes = 1 + random.Below(largest / 4);
+      bytes = 1 + random.Below(most / 4);
     }
     Text first;
     Extend(random, maker, bytes, &first);

@@ -41,7 +41,7 @@ struct Text {
 // prefixes. Several clients upload the same ones, so that they share whole states.
 class Library {
  public:
-  // Most texts have a few KB; one in ten has up to `largest` bytes.
+  // Most texts have a few KB; one in five has about `largest` bytes.
   Library(uint64_t seed, int64_t texts, int64_t largest, Tally* tally);
 
   int64_t size() const { return static_cast<int64_t>(texts_.size()); }

@@ -52,7 +52,7 @@ bool RandomClient::Connect() {
   }
   std::vector<std::string> ids;
   for (const auto& [id, known] : known_) {
-    if (random_.OneIn(2)) {
+    if (known.maybe_deleted || known.maybe_named.has_value() || random_.OneIn(2)) {
       ids.push_back(id);
     }
   }
