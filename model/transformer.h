@@ -50,7 +50,8 @@ struct ForwardItem {
 class Transformer {
  public:
   // Loads config.json and the weights of a model directory onto `backend`, which must outlive it.
-  // NOT_FOUND, INVALID_ARGUMENT (naming file and key or tensor), RESOURCE_EXHAUSTED.
+  // NOT_FOUND, INVALID_ARGUMENT (naming file and key or tensor), RESOURCE_EXHAUSTED; DATA_LOSS for
+  // a file, whichever, that is not as the directory's SHA256SUMS says (checksums.h).
   static absl::StatusOr<std::unique_ptr<Transformer>> Load(const std::string& directory,
                                                            kernels::Backend* backend,
                                                            const TransformerOptions& options = {});
@@ -60,6 +61,8 @@ class Transformer {
   const Config& config() const { return config_; }
   const TransformerOptions& options() const { return options_; }
   const WeightFiles& weight_files() const { return weights_.files; }
+  // Whether the directory's SHA256SUMS names all of them, and they are as it says.
+  bool weights_checked() const { return weights_checked_; }
   // The operator's policy, else the checkpoint's.
   const kernels::AttentionPolicy& policy() const { return policy_; }
   // True when the operator's policy is not what the checkpoint was tuned for.
@@ -120,6 +123,7 @@ class Transformer {
   kernels::Backend* const backend_;
   kernels::Rotary rotary_;
   Weights weights_;
+  bool weights_checked_ = false;
   Activations activations_;
   std::atomic<int64_t> weight_passes_{0};
 };

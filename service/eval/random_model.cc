@@ -24,6 +24,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/types/span.h"
 #include "kernels/attention_policy.h"
+#include "model/checksums.h"
 #include "model/tokenizer.h"
 #include "nlohmann/json.hpp"
 #include "service/eval/commands.h"
@@ -191,6 +192,24 @@ absl::Status WriteWeights(const ModelShape& shape, const RandomModelOptions& opt
                    index.dump(2) + "\n");
 }
 
+// Of all files that are there.
+absl::Status WriteChecksums(const std::string& directory) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (const auto& file : std::filesystem::directory_iterator(directory, error)) {
+    names.push_back(file.path().filename());
+  }
+  if (error) return absl::UnavailableError(absl::StrCat(directory, ": ", error.message()));
+  std::sort(names.begin(), names.end());
+  std::string lines;
+  for (const std::string& name : names) {
+    auto line = model::ChecksumLine(directory, name);
+    if (!line.ok()) return line.status();
+    lines += *line;
+  }
+  return WriteText(absl::StrCat(directory, "/", model::kChecksumsFile), lines);
+}
+
 absl::Status Run(const RandomModelOptions& options) {
   auto shape = FindShape(options.shape);
   if (!shape.ok()) return shape.status();
@@ -218,13 +237,12 @@ absl::Status Run(const RandomModelOptions& options) {
   std::filesystem::copy_file(absl::StrCat(options.tokenizer, "/tokenizer.model"),
                              absl::StrCat(options.out, "/tokenizer.model"), error);
   if (error) return absl::UnavailableError(absl::StrCat(options.tokenizer, ": ", error.message()));
+  const std::string config =
+      Config(*shape, options, options.cca.empty() ? nullptr : &cca).dump(2) + "\n";
   // Last, so that a folder that was not finished is not taken for a model.
-  if (absl::Status status =
-          WriteText(absl::StrCat(options.out, "/config.json"),
-                    Config(*shape, options, options.cca.empty() ? nullptr : &cca).dump(2) + "\n");
-      !status.ok()) {
-    return status;
-  }
+  absl::Status status = WriteText(absl::StrCat(options.out, "/config.json"), config);
+  if (status.ok()) status = WriteChecksums(options.out);
+  if (!status.ok()) return status;
   absl::PrintF("%s: %s, %.2f billion parameters, %s, seed %d\n", options.out, shape->name,
                static_cast<double>(shape->Parameters()) / 1e9, options.dtype, options.seed);
   return absl::OkStatus();

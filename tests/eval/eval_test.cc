@@ -113,7 +113,8 @@ TEST(EvalTest, WithoutACommandSaysWhatThereIs) {
   EXPECT_THAT(result.err, StartsWith("longleaf-eval: "));
   const ProgramResult help = RunEval({"--help"});
   EXPECT_EQ(help.exit_code, 0);
-  for (const char* command : {"logits", "perplexity", "needle", "ask", "bench", "random-model"}) {
+  for (const char* command :
+       {"logits", "perplexity", "needle", "ask", "bench", "random-model", "verify-store"}) {
     EXPECT_THAT(help.out, HasSubstr(command));
   }
 }
