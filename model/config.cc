@@ -228,6 +228,14 @@ kernels::StateShape Config::StateShape(const AttentionPolicy& attention) const {
           .policy = attention};
 }
 
+int64_t Config::WeightBytes() const {
+  const int64_t attention = hidden * head_dim * 2 * (query_heads + kv_heads);  // q, o, k, v
+  const int64_t feed_forward = 3 * hidden * intermediate;                      // gate, up, down
+  const int64_t layer = attention + feed_forward + 2 * hidden;
+  const int64_t embeddings = vocab * hidden * (tied_embeddings ? 1 : 2);
+  return static_cast<int64_t>(sizeof(float)) * (layers * layer + embeddings + hidden);
+}
+
 std::string Config::Canonical() const {
   // The end-of-text ids and the context length are not here: no state depends on them. %a writes a
   // double exactly.

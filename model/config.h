@@ -63,6 +63,9 @@ struct Config {
   // The shape of this model's states under `policy`.
   kernels::StateShape StateShape(const kernels::AttentionPolicy& policy) const;
 
+  // Bytes that the weights take in memory, as the engine keeps them (f32).
+  int64_t WeightBytes() const;
+
   // One line with every value that a state depends on, and only those: part of the fingerprint.
   std::string Canonical() const;
 };

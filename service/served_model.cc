@@ -1,17 +1,19 @@
 #include "service/served_model.h"
 
 #include <openssl/sha.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "kernels/cpu/cpu_backend.h"
+#include "model/config.h"
 #include "model/core_state.h"
 #include "model/fingerprint.h"
+#include "service/machine_memory.h"
 
 namespace longleaf::service {
 namespace {
@@ -19,8 +21,20 @@ namespace {
 constexpr int64_t kQuestionReserve = 256;   // tokens kept free for a question
 constexpr int64_t kStepsOfQuestions = 256;  // rows of a step beside a document's chunk
 
-int64_t HalfOfMemory() {
-  return static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE) / 2;
+// --state-memory, or half of what the weights leave. More than there is would be taken back by the
+// kernel, with the process, in the middle of somebody's answer.
+absl::StatusOr<int64_t> StateMemory(const Options& options, const model::Config& config) {
+  const int64_t machine = MachineMemory();
+  const int64_t left = machine - config.WeightBytes();
+  if (left <= 0 || options.state_memory_bytes > left) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the weights take ", config.WeightBytes(), " bytes",
+                     options.state_memory_bytes > 0
+                         ? absl::StrCat(" and --state-memory ", options.state_memory_bytes)
+                         : "",
+                     ", this process may use ", machine));
+  }
+  return options.state_memory_bytes > 0 ? options.state_memory_bytes : left / 2;
 }
 
 absl::StatusOr<std::unique_ptr<kernels::Backend>> NewBackend(const Options& options,
@@ -48,8 +62,15 @@ store::Digest TokenFingerprint(const model::Tokenizer& tokenizer, const model::P
 absl::StatusOr<std::unique_ptr<ServedModel>> ServedModel::Load(const Options& options) {
   std::unique_ptr<ServedModel> served(new ServedModel);
   ServedModel& m = *served;
-  m.state_capacity_bytes_ =
-      options.state_memory_bytes > 0 ? options.state_memory_bytes : HalfOfMemory();
+  absl::StatusOr<model::Config> wanted = model::Config::Load(options.model_path);
+  if (!wanted.ok()) {
+    return wanted.status();
+  }
+  absl::StatusOr<int64_t> state_memory = StateMemory(options, *wanted);
+  if (!state_memory.ok()) {
+    return state_memory.status();
+  }
+  m.state_capacity_bytes_ = *state_memory;
   absl::StatusOr<std::unique_ptr<kernels::Backend>> backend =
       NewBackend(options, m.state_capacity_bytes_);
   if (!backend.ok()) {

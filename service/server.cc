@@ -102,6 +102,12 @@ absl::Status Server::Rep::LoadModel() {
     log::Warn("config.json has keys that this server does not know",
               {{"keys", absl::StrJoin(model->config().unknown_keys, ",")}});
   }
+  if (!model->weights_checked()) {
+    log::Warn(
+        "the weights cannot be checked for damage: no SHA256SUMS in the model directory names "
+        "them",
+        {{"model", options.model_path}});
+  }
   if (model->attention_overridden()) {
     log::Warn("attention is the operator's choice, not what this checkpoint was tuned for",
               {{"attention", model->policy().ToString()}});
@@ -154,6 +160,11 @@ absl::Status Server::Rep::Listen() {
   builder.SetMaxReceiveMessageSize(static_cast<int>(std::min<int64_t>(
       std::numeric_limits<int>::max(),
       std::max(options.max_upload_message_bytes, options.max_question_bytes) + (1 << 20))));
+  // gRPC looks at a message's size only once it has unpacked it: two megabytes could become two
+  // gigabytes. Clients are told what is not supported, and gRPC's own do not compress unasked.
+  builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_DEFLATE, false);
+  builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_GZIP, false);
+  builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
   builder.SetResourceQuota(grpc::ResourceQuota("longleaf").Resize(size_t{512} << 20));
   // Clients may ping through a long silent prefill; a client that vanished is noticed in a minute.
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);

@@ -55,7 +55,7 @@ void ServerTest::TearDown() {
 }
 
 void ServerTest::Start() {
-  absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(options_);
+  absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(options_, open_store_);
   ASSERT_TRUE(server.ok()) << server.status();
   server_ = *std::move(server);
   grpc::ChannelArguments arguments;

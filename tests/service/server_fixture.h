@@ -38,6 +38,7 @@ class ServerTest : public ::testing::Test {
 
   // Changes to make before Start.
   Options options_;
+  StoreOpener open_store_ = store::Store::Open;
   void Start();
   void Stop();  // as SIGTERM does
   void Restart() {

@@ -114,8 +114,13 @@ TEST_F(SlowClientsTest, AnAnswerThatNobodyTakesIsEnded) {
   options_.stream_idle_seconds = 1;
   Start();
   UploadAndWait("a", Filler(2000));
+  // A channel that takes no more in advance than it must.
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  const auto stub = v1::QuestionService::NewStub(grpc::CreateCustomChannel(
+      server_->listen_address(), grpc::InsecureChannelCredentials(), arguments));
   grpc::ClientContext context;
-  auto reader = questions_->Ask(&context, Endless());
+  auto reader = stub->Ask(&context, Endless());
   ASSERT_TRUE(Eventually([this] { return Metric("longleaf_requests_running") == 1; }));
   ASSERT_TRUE(Eventually([this] { return Metric("longleaf_requests_running") == 0; }));
   EXPECT_EQ(Metric("longleaf_requests_finished_total{kind=\"question\",reason=\"cancelled\"}"), 1);

@@ -9,85 +9,15 @@
 #include <utility>
 
 #include "tests/unit/cache_store/store_fixture.h"
+#include "tests/unit/cache_store/troubled_disk.h"
 
 namespace longleaf::store {
 namespace {
 
-enum class Disk { kGood, kFull, kBroken };
-
-// What the test turns; shared with every open file.
-struct DiskState {
-  std::atomic<Disk> disk{Disk::kGood};
-  std::atomic<uint64_t> free_bytes{uint64_t{1} << 40};
-
-  rocksdb::IOStatus Status() const {
-    switch (disk.load()) {
-      case Disk::kGood:
-        return rocksdb::IOStatus::OK();
-      case Disk::kFull:
-        return rocksdb::IOStatus::NoSpace("no space left on device");
-      case Disk::kBroken:
-        return rocksdb::IOStatus::IOError("input/output error");
-    }
-    return rocksdb::IOStatus::OK();
-  }
-};
-
-class FailingFile : public rocksdb::FSWritableFileOwnerWrapper {
- public:
-  FailingFile(std::unique_ptr<rocksdb::FSWritableFile>&& file, std::shared_ptr<DiskState> state)
-      : FSWritableFileOwnerWrapper(std::move(file)), state_(std::move(state)) {}
-
-  rocksdb::IOStatus Append(const rocksdb::Slice& data, const rocksdb::IOOptions& options,
-                           rocksdb::IODebugContext* debug) override {
-    const rocksdb::IOStatus status = state_->Status();
-    return status.ok() ? FSWritableFileOwnerWrapper::Append(data, options, debug) : status;
-  }
-  rocksdb::IOStatus Append(const rocksdb::Slice& data, const rocksdb::IOOptions& options,
-                           const rocksdb::DataVerificationInfo&,
-                           rocksdb::IODebugContext* debug) override {
-    return Append(data, options, debug);
-  }
-  rocksdb::IOStatus Sync(const rocksdb::IOOptions& options,
-                         rocksdb::IODebugContext* debug) override {
-    const rocksdb::IOStatus status = state_->Status();
-    return status.ok() ? FSWritableFileOwnerWrapper::Sync(options, debug) : status;
-  }
-
- private:
-  const std::shared_ptr<DiskState> state_;
-};
-
-class FailingFileSystem : public rocksdb::FileSystemWrapper {
- public:
-  explicit FailingFileSystem(std::shared_ptr<DiskState> state)
-      : FileSystemWrapper(rocksdb::FileSystem::Default()), state_(std::move(state)) {}
-  const char* Name() const override { return "FailingFileSystem"; }
-
-  rocksdb::IOStatus NewWritableFile(const std::string& name, const rocksdb::FileOptions& options,
-                                    std::unique_ptr<rocksdb::FSWritableFile>* result,
-                                    rocksdb::IODebugContext* debug) override {
-    rocksdb::IOStatus status = state_->Status();
-    if (!status.ok()) return status;
-    std::unique_ptr<rocksdb::FSWritableFile> file;
-    status = FileSystemWrapper::NewWritableFile(name, options, &file, debug);
-    if (status.ok()) *result = std::make_unique<FailingFile>(std::move(file), state_);
-    return status;
-  }
-  rocksdb::IOStatus GetFreeSpace(const std::string&, const rocksdb::IOOptions&, uint64_t* free,
-                                 rocksdb::IODebugContext*) override {
-    *free = state_->free_bytes.load();
-    return rocksdb::IOStatus::OK();
-  }
-
- private:
-  const std::shared_ptr<DiskState> state_;
-};
-
 class FullDiskTest : public StoreTest {
  protected:
   FullDiskTest() : state_(std::make_shared<DiskState>()) {
-    file_system_ = std::make_shared<FailingFileSystem>(state_);
+    file_system_ = std::make_shared<TroubledFileSystem>(state_);
     options_.min_free_bytes = 1'000'000;
   }
 
@@ -141,7 +71,7 @@ TEST_F(FullDiskTest, WritesFailAndComeBackByThemselves) {
     ASSERT_TRUE(Commit(SomeTokens(10), 5000, 10).ok());
     const StoreStats before = store_->Stats();
 
-    state_->disk = disk;
+    *state_ = disk;
     for (int i = 0; i < 3; ++i) {
       EXPECT_EQ(CodeOf(AppendText(id, 13, "lost")), code) << i;
       const absl::StatusOr<SnapshotPtr> committed = Commit(SomeTokens(20), 5000, 10);
@@ -153,7 +83,7 @@ TEST_F(FullDiskTest, WritesFailAndComeBackByThemselves) {
     EXPECT_EQ(store_->Stats().text_bytes, before.text_bytes);
     EXPECT_EQ(store_->Stats().reserved_bytes, 0);
 
-    state_->disk = Disk::kGood;
+    *state_ = Disk::kGood;
     EXPECT_TRUE(store_->Stats().writes_failing);
     ASSERT_OK(Eventually([&] { return AppendText(id, 13, "and on"); }));
     ASSERT_OK(Eventually([&] {
@@ -173,10 +103,10 @@ TEST_F(FullDiskTest, ADeletionThatFailsIsDoneLater) {
   const SnapshotKey key = KeyOf(SomeTokens(10));
   SnapshotPtr pinned = *store_->FindSnapshot(key);
   ASSERT_OK(store_->DropSnapshot(key, DropReason::kDeleted));
-  state_->disk = Disk::kFull;
+  *state_ = Disk::kFull;
   pinned.reset();
   store_->WaitForReclaim();
-  state_->disk = Disk::kGood;
+  *state_ = Disk::kGood;
   ASSERT_OK(Eventually([&] {
     store_->WaitForReclaim();
     return store_->Stats().snapshot_bytes == 0 ? absl::OkStatus()
