@@ -116,27 +116,35 @@ absl::Status Database::CheckFreeSpace(int64_t bytes, int64_t* missing) {
                                               " free of which ", min_free_bytes_, " are kept"));
 }
 
-absl::Status Database::CheckNotRecovering() const {
-  if (!health_->failing.load()) return absl::OkStatus();
-  return health_->full.load()
-             ? absl::ResourceExhaustedError("the disk is full; the store waits for room")
-             : absl::UnavailableError("the disk fails; the store tries again");
+absl::Status Database::IngestSegmentFile(const std::string& file) {
+  rocksdb::IngestExternalFileOptions options;
+  options.move_files = true;
+  options.failed_move_fall_back_to_copy = false;
+  options.write_global_seqno = false;
+  // Keys are new for ever, so no snapshot and no other file can be in the way.
+  options.snapshot_consistency = false;
+  options.allow_global_seqno = false;
+  LONGLEAF_STORE_RETURN_IF_ERROR(health_->Check());
+  return FromRocks(db_->IngestExternalFile(family(Family::kSegments), {file}, options));
 }
 
 // RocksDB forgets, for this call alone, to stop deleting files when its manifest could not be
-// written, and its recovery insists on that (an assertion). So it is done here, and undone by its
-// recovery or by the next call that succeeds.
+// written, and its recovery insists on that (an assertion). So it is done here, before, because a
+// recovery may begin at once; and undone when the call succeeds, by the next one that does, or by
+// RocksDB's recovery.
 absl::Status Database::DeleteSegmentFiles(const rocksdb::Slice& first, const rocksdb::Slice& last) {
-  if (absl::Status status = CheckNotRecovering(); !status.ok()) return status;
+  LONGLEAF_STORE_RETURN_IF_ERROR(health_->Check());
+  db_->DisableFileDeletions().PermitUncheckedError();
   const rocksdb::Status status =
       rocksdb::DeleteFilesInRange(db_.get(), family(Family::kSegments), &first, &last);
   if (!status.ok()) {
-    db_->DisableFileDeletions().PermitUncheckedError();
     deletions_disabled_.store(true);
-  } else if (deletions_disabled_.exchange(false)) {
-    db_->EnableFileDeletions(/*force=*/true).PermitUncheckedError();
+    return FromRocks(status);
   }
-  return FromRocks(status);
+  // By force only what an earlier call left, and not while a recovery may want it.
+  const bool force = health_->Check().ok() && deletions_disabled_.exchange(false);
+  db_->EnableFileDeletions(force).PermitUncheckedError();
+  return absl::OkStatus();
 }
 
 void Database::AddStats(StoreStats& stats) {
@@ -148,7 +156,7 @@ void Database::AddStats(StoreStats& stats) {
   stats.write_stopped = property(Family::kMeta, rocksdb::DB::Properties::kIsWriteStopped) != 0;
   stats.delayed_write_rate =
       property(Family::kMeta, rocksdb::DB::Properties::kActualDelayedWriteRate);
-  stats.writes_failing = health_->failing.load();
+  stats.writes_failing = health_->failing();
   stats.damaged_log = damaged_log_;
   stats.damaged_files_removed = damaged_files_removed_;
   stats.rebuilt_counters = rebuilt_counters_;

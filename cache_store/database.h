@@ -19,6 +19,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "cache_store/disk_health.h"
 #include "cache_store/store.h"
 #include "cache_store/write_point.h"
 
@@ -98,10 +99,9 @@ class Database {
   // there is room, in *missing where it is not null.
   absl::Status CheckFreeSpace(int64_t bytes, int64_t* missing = nullptr);
 
-  // Not OK while RocksDB recovers from a failed write. To be asked before every change of the set
-  // of files: one that fails during a recovery trips an assertion of RocksDB's.
-  absl::Status CheckNotRecovering() const;
-  // DeleteFilesInRange of the segments, safe against the same.
+  // Taking files in and deleting them, refused while RocksDB recovers from a failed write: a change
+  // of the set of files that fails during a recovery trips an assertion of RocksDB's.
+  absl::Status IngestSegmentFile(const std::string& file);
   absl::Status DeleteSegmentFiles(const rocksdb::Slice& first, const rocksdb::Slice& last);
 
   // Tells the test that listens, if any, that the work has come this far.
@@ -129,11 +129,6 @@ class Database {
   const rocksdb::Options& segment_options() const { return segment_options_; }
 
  private:
-  struct FailureListener;
-  struct Health {
-    std::atomic<bool> failing{false};
-    std::atomic<bool> full{false};  // what the last failure was
-  };
   struct Checks {
     bool skip_damaged_log = false;    // damaged records of the log are left out
     bool skip_damaged_files = false;  // files that are not what RocksDB's MANIFEST says are let be
@@ -152,10 +147,10 @@ class Database {
   const std::string incoming_dir_;
   const int64_t min_free_bytes_;
   const std::function<void(WritePoint)> at_point_;
+  const std::shared_ptr<DiskHealth> health_;
   const std::unique_ptr<rocksdb::Env> env_;
   rocksdb::Options base_options_;
   rocksdb::Options segment_options_;
-  const std::shared_ptr<Health> health_;
   std::atomic<bool> deletions_disabled_{false};
   std::unique_ptr<rocksdb::DB> db_;
   std::array<rocksdb::ColumnFamilyHandle*, kFamilyCount> families_ = {};

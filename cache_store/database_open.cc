@@ -1,7 +1,6 @@
 // Opening the database: options, schema version, and repair of what is only a cache.
 #include <rocksdb/cache.h>
 #include <rocksdb/convenience.h>
-#include <rocksdb/listener.h>
 #include <rocksdb/metadata.h>
 #include <rocksdb/sst_file_reader.h>
 #include <rocksdb/table.h>
@@ -38,7 +37,7 @@ rocksdb::Options BaseOptions(rocksdb::Env* env) {
   options.max_total_wal_size = uint64_t{128} << 20;
   // With -1 a single unreadable file would keep the whole server from starting.
   options.max_open_files = 512;
-  options.bgerror_resume_retry_interval = 250'000;  // microseconds
+  options.bgerror_resume_retry_interval = 1000;  // microseconds; DiskHealth makes the pause
   options.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
   options.max_log_file_size = size_t{4} << 20;
   options.keep_log_file_num = 4;
@@ -118,34 +117,23 @@ absl::Status ExplainDamage(const std::string& path, const absl::Status& status) 
                                      "` lists all that is damaged)"));
 }
 
-// Whether writing fails at the moment.
-struct Database::FailureListener : rocksdb::EventListener {
-  explicit FailureListener(std::shared_ptr<Health> flags) : health(std::move(flags)) {}
-  void OnBackgroundError(rocksdb::BackgroundErrorReason, rocksdb::Status* error) override {
-    health->full.store(MeansNoSpace(error->ToString()));
-    health->failing.store(true);
-  }
-  void OnErrorRecoveryEnd(const rocksdb::BackgroundErrorRecoveryInfo& info) override {
-    if (info.new_bg_error.ok()) health->failing.store(false);
-  }
-  const std::shared_ptr<Health> health;
-};
-
 Database::Database(const StoreOptions& options, std::shared_ptr<rocksdb::FileSystem> file_system)
     : path_(options.path),
       incoming_dir_(options.path + "/incoming"),
       min_free_bytes_(options.min_free_bytes),
       at_point_(options.at_point),
-      env_(rocksdb::NewCompositeEnv(MakeRetryable(std::move(file_system)))),
+      health_(std::make_shared<DiskHealth>()),
+      env_(rocksdb::NewCompositeEnv(
+          MakeRetryable(std::move(file_system), [health = health_] { health->PauseBeforeTry(); }))),
       base_options_(BaseOptions(env_.get())),
-      segment_options_(SegmentOptions(base_options_)),
-      health_(std::make_shared<Health>()) {
-  base_options_.listeners.push_back(std::make_shared<FailureListener>(health_));
+      segment_options_(SegmentOptions(base_options_)) {
+  base_options_.listeners.push_back(health_);
 }
 
 Database::~Database() { Close(); }
 
 void Database::Close() {
+  health_->PrepareToClose();
   for (rocksdb::ColumnFamilyHandle*& family : families_) {
     if (family != nullptr) db_->DestroyColumnFamilyHandle(family);
     family = nullptr;
@@ -207,6 +195,7 @@ rocksdb::Status Database::OpenOnce(Checks checks) {
   }
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   rocksdb::DB* raw = nullptr;
+  health_->Reset();
   const rocksdb::Status status = rocksdb::DB::Open(db_options, path_, descriptors, &handles, &raw);
   if (!status.ok()) return status;
   db_.reset(raw);

@@ -73,13 +73,15 @@ class RetryableDirectory : public rocksdb::FSDirectoryWrapper {
 
 class RetryableFileSystem : public rocksdb::FileSystemWrapper {
  public:
-  explicit RetryableFileSystem(const std::shared_ptr<rocksdb::FileSystem>& target)
-      : FileSystemWrapper(target) {}
+  RetryableFileSystem(const std::shared_ptr<rocksdb::FileSystem>& target,
+                      std::function<void()> before_create)
+      : FileSystemWrapper(target), before_create_(std::move(before_create)) {}
   const char* Name() const override { return "longleaf.RetryableFileSystem"; }
 
   IOStatus NewWritableFile(const std::string& name, const FileOptions& options,
                            std::unique_ptr<FSWritableFile>* result,
                            IODebugContext* debug) override {
+    before_create_();
     return Wrap(FileSystemWrapper::NewWritableFile(name, options, result, debug), result);
   }
   IOStatus ReopenWritableFile(const std::string& name, const FileOptions& options,
@@ -114,12 +116,15 @@ class RetryableFileSystem : public rocksdb::FileSystemWrapper {
     *file = std::make_unique<RetryableFile>(std::move(*file));
     return status;
   }
+
+  const std::function<void()> before_create_;
 };
 
 }  // namespace
 
-std::shared_ptr<rocksdb::FileSystem> MakeRetryable(std::shared_ptr<rocksdb::FileSystem> target) {
-  return std::make_shared<RetryableFileSystem>(std::move(target));
+std::shared_ptr<rocksdb::FileSystem> MakeRetryable(std::shared_ptr<rocksdb::FileSystem> target,
+                                                   std::function<void()> before_create) {
+  return std::make_shared<RetryableFileSystem>(std::move(target), std::move(before_create));
 }
 
 bool MeansNoSpace(std::string_view message) {

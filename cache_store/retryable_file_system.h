@@ -12,12 +12,15 @@
 
 #include <rocksdb/file_system.h>
 
+#include <functional>
 #include <memory>
 #include <string_view>
 
 namespace longleaf::store::internal {
 
-std::shared_ptr<rocksdb::FileSystem> MakeRetryable(std::shared_ptr<rocksdb::FileSystem> target);
+// `before_create` is called before a file is created.
+std::shared_ptr<rocksdb::FileSystem> MakeRetryable(std::shared_ptr<rocksdb::FileSystem> target,
+                                                   std::function<void()> before_create);
 
 // Whether the message of a status began as "no space" below.
 bool MeansNoSpace(std::string_view message);

@@ -118,16 +118,7 @@ class SegmentFileWriter : public SegmentWriter {
     rocksdb::ExternalSstFileInfo file_info;
     LONGLEAF_STORE_RETURN_IF_ERROR(FromRocks(file_.Finish(&file_info)));  // syncs
     table_.database_.At(WritePoint::kSegmentFileFinished);
-    rocksdb::IngestExternalFileOptions options;
-    options.move_files = true;
-    options.failed_move_fall_back_to_copy = false;
-    options.write_global_seqno = false;
-    // Keys are new for ever, so no snapshot and no other file can be in the way.
-    options.snapshot_consistency = false;
-    options.allow_global_seqno = false;
-    LONGLEAF_STORE_RETURN_IF_ERROR(table_.database_.CheckNotRecovering());
-    LONGLEAF_STORE_RETURN_IF_ERROR(FromRocks(table_.database_.db()->IngestExternalFile(
-        table_.database_.family(Family::kSegments), {file_name_}, options)));
+    LONGLEAF_STORE_RETURN_IF_ERROR(table_.database_.IngestSegmentFile(file_name_));
     table_.database_.At(WritePoint::kSegmentIngested);
     info_.stored_bytes = static_cast<int64_t>(file_info.file_size);
     return absl::OkStatus();
