@@ -32,6 +32,10 @@ absl::Status ReadStops(const std::string& key, const Json& value, std::vector<st
     if (!item.is_string()) return WrongType(key, "an array of strings");
     stops.push_back(item.get_ref<const std::string&>());
   }
+  if (stops.size() > StopMatcher::kMaxStops / 2) {
+    return absl::InvalidArgumentError("\"" + key + "\": more than " +
+                                      std::to_string(StopMatcher::kMaxStops / 2) + " stop strings");
+  }
   if (auto matcher = StopMatcher::Create(stops); !matcher.ok()) {
     return absl::InvalidArgumentError("\"" + key +
                                       "\": " + std::string(matcher.status().message()));

@@ -17,7 +17,7 @@ namespace longleaf::model {
 // longest), and the text is cut exactly before it.
 class StopMatcher {
  public:
-  static constexpr size_t kMaxStops = 16;
+  static constexpr size_t kMaxStops = 32;  // 16 of a request beside those of the prompt file
   static constexpr size_t kMaxStopBytes = 256;
 
   // INVALID_ARGUMENT for an empty stop string, one that is not UTF-8 or longer than kMaxStopBytes,

@@ -1,6 +1,7 @@
 // longleafd: the server's process. Options, signals, exit codes; server.h is the service.
 
 #include <google/protobuf/stubs/logging.h>
+#include <grpc/support/log.h>
 
 #include <csignal>
 #include <cstdio>
@@ -29,6 +30,9 @@ int main(int argc, char** argv) {
 
   // Clients would fill the log with it: whatever is wrong with a message, they are told.
   google::protobuf::SetLogHandler(nullptr);
+  gpr_set_log_function([](gpr_log_func_args* line) {
+    log::Debug("grpc", {{"text", line->message}});
+  });
 
   // Blocked before any thread starts, so that all inherit it and sigwait below is the only taker.
   sigset_t signals;

@@ -8,6 +8,11 @@
 #include "service/errors.h"
 
 namespace longleaf::service {
+namespace {
+
+constexpr int kMostStops = 16;
+
+}  // namespace
 
 absl::Status ReadSampling(const longleaf::v1::Sampling& message, const ServedModel& model,
                           QuestionRequest* question) {
@@ -39,6 +44,10 @@ absl::Status ReadSampling(const longleaf::v1::Sampling& message, const ServedMod
   }
   if (const auto violation = params.FindViolation()) {
     return InvalidField(absl::StrCat("sampling.", violation->field), violation->description);
+  }
+  // The prompt file's own come on top.
+  if (message.stop_size() > kMostStops) {
+    return InvalidField("sampling.stop", absl::StrCat("at most ", kMostStops, " strings"));
   }
   std::vector<std::string> stop = model.prompt().file().stop;
   stop.insert(stop.end(), message.stop().begin(), message.stop().end());

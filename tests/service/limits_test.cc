@@ -4,6 +4,8 @@
 #include <grpcpp/generic/generic_stub.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
 #include <functional>
 #include <map>
 #include <set>
@@ -244,6 +246,29 @@ TEST_F(LimitsTest, FieldsOfAQuestion) {
   }
 }
 
+// The prompt file's stop strings take nothing away from the request's.
+TEST_F(LimitsTest, StopStringsOfARequestBesideThoseOfThePrompt) {
+  const std::filesystem::path model = directory_ + "/model";
+  std::filesystem::copy(options_.model_path, model);
+  std::filesystem::remove(model / "SHA256SUMS");
+  std::ofstream(model / "prompt.json")
+      << R"({"version": 1, "preamble": "", "question_prefix": "\nQuestion: ",)"
+         R"("question_suffix": "\nAnswer:", "stop": ["###", "\n\n"], "max_answer_tokens": 2})";
+  options_.model_path = model;
+  Start();
+  UploadAndWait("a", Filler(2000));
+  v1::AskRequest request;
+  request.set_document("documents/a");
+  request.set_question("What stood by the road?");
+  for (int i = 0; i < 16; ++i) {
+    request.mutable_sampling()->add_stop("stop" + std::to_string(i));
+  }
+  const grpc::Status status = Ask(request).status;
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  request.mutable_sampling()->add_stop("one more");
+  EXPECT_ERROR(Ask(request).status, INVALID_ARGUMENT, "INVALID_FIELD");
+}
+
 TEST_F(LimitsTest, BytesOfAQuestion) {
   options_.max_question_bytes = 500;
   Start();
@@ -296,6 +321,19 @@ TEST_F(LimitsTest, AnOffsetIntoNothingLeavesNothingBehind) {
   v1::ListDocumentsResponse page;
   ASSERT_TRUE(List(v1::ListDocumentsRequest(), &page).ok());
   EXPECT_EQ(page.documents_size(), 0);
+}
+
+// What is packed has no size that could be limited before it is unpacked.
+TEST_F(LimitsTest, CompressedMessagesAreRefused) {
+  Start();
+  grpc::ClientContext context;
+  context.set_compression_algorithm(GRPC_COMPRESS_GZIP);
+  v1::ListDocumentsRequest request;
+  request.set_page_token(std::string(60'000, 'x'));
+  v1::ListDocumentsResponse page;
+  const grpc::Status status = documents_->ListDocuments(&context, request, &page);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::UNIMPLEMENTED);
+  EXPECT_THAT(status.error_message(), ::testing::HasSubstr("'gzip' is disabled"));
 }
 
 TEST_F(LimitsTest, MetadataIsBoundedByTheTransport) {

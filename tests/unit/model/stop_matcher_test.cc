@@ -62,7 +62,7 @@ TEST(StopMatcherTest, RefusesBadStops) {
   EXPECT_FALSE(StopMatcher::Create({""}).ok());
   EXPECT_FALSE(StopMatcher::Create({"a", "\xFF"}).ok());
   EXPECT_FALSE(StopMatcher::Create({std::string(257, 'x')}).ok());
-  EXPECT_FALSE(StopMatcher::Create(std::vector<std::string>(17, "x")).ok());
+  EXPECT_FALSE(StopMatcher::Create(std::vector<std::string>(StopMatcher::kMaxStops + 1, "x")).ok());
   EXPECT_TRUE(StopMatcher::Create(std::vector<std::string>(16, std::string(256, 'x'))).ok());
 }
 
