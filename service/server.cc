@@ -77,6 +77,16 @@ absl::Status Server::Rep::OpenStore(const StoreOpener& open_store) {
                                                              opened.status().message()));
   }
   store = *std::move(opened);
+  const store::StoreStats stats = store->Stats();
+  if (stats.damaged_log) {
+    log::Error("the store's write-ahead log is damaged: what was stored last may be missing",
+               {{"store", options.store_path}});
+  }
+  if (stats.damaged_files_removed > 0 || stats.rebuilt_counters > 0) {
+    log::Warn("parts of the store were damaged and are made again",
+              {{"files of states", absl::StrCat(stats.damaged_files_removed)},
+               {"counters", absl::StrCat(stats.rebuilt_counters)}});
+  }
   return absl::OkStatus();
 }
 
