@@ -69,6 +69,9 @@ grpc::Status Calls::Upload(const UploadSpec& spec, v1::Document* document) {
     writer->Write(request);
   }
   if (spec.end == UploadEnd::kBrokenOff) {
+    if (spec.before_breaking) {
+      spec.before_breaking();
+    }
     context.TryCancel();
   } else {
     writer->WritesDone();

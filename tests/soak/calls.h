@@ -32,7 +32,8 @@ struct UploadSpec {
   std::string_view text;  // the whole; what lies before header.write_offset is not sent
   size_t message_bytes = 4096;
   UploadEnd end = UploadEnd::kFinish;
-  size_t stop_at = 0;  // where in the text the last two end
+  size_t stop_at = 0;                     // where in the text the last two end
+  std::function<void()> before_breaking;  // runs before kBrokenOff cancels
 };
 
 struct WatchResult {

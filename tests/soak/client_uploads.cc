@@ -173,6 +173,15 @@ void RandomClient::BreakOff(const std::string& id, UploadEnd end) {
   spec.stop_at = static_cast<size_t>(random_.Below(static_cast<int64_t>(spec.text.size())));
   known.sent = spec.stop_at;
   known_[id] = known;
+  // The header has been dealt with: else it could come to make a document at any later time, which
+  // nobody could tell from one back from the dead. The text is still under way.
+  spec.before_breaking = [this, &id] {
+    v1::QueryUploadResponse response;
+    for (int i = 0; i < kTries && link_->Steady(generation_) && !calls_->Query(id, &response).ok();
+         ++i) {
+      std::this_thread::sleep_for(kPause);
+    }
+  };
   v1::Document document;
   const grpc::Status status = calls_->Upload(spec, &document);
   tally_->Count("op: upload broken off");

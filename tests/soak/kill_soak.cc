@@ -1,7 +1,7 @@
 // longleafd under random clients, killed at random moments, over and over: what was acknowledged is
 // there, answers stay the same, and in the end the store has no damage.
 //
-// kill_soak [--kills N] [--clients N] [--seed N] [--dir DIR] [--max-uptime-ms N]
+// kill_soak [--kills N] [--clients N] [--slots N] [--seed N] [--dir DIR] [--max-uptime-ms N]
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -49,11 +49,12 @@ class KillSoak {
         server_(std::string(kBin) + "longleafd", log_),
         life_(store_, &tally_) {}
 
-  bool Run(int64_t kills, int64_t clients, uint64_t seed) {
+  // `slots`: documents of each client, at most.
+  bool Run(int64_t kills, int64_t clients, int64_t slots, uint64_t seed) {
     // Kills between two verifications of everything.
     const int64_t round = std::clamp<int64_t>(kills / 4, 1, 50);
     {
-      Clients working(clients, /*slots=*/8, seed, &link_, &library_, &tally_);
+      Clients working(clients, slots, seed, &link_, &library_, &tally_);
       for (int64_t kill = 0; kill < kills; ++kill) {
         Live(kill / round);
         if ((kill + 1) % round == 0) {
@@ -236,6 +237,7 @@ int main(int argc, char** argv) {
   soak::Flags flags(argc, argv);
   const int64_t kills = flags.Number("--kills", 8);
   const int64_t clients = flags.Number("--clients", 4);
+  const int64_t slots = flags.Number("--slots", 8);
   const auto seed = static_cast<uint64_t>(flags.Number("--seed", 1));
   const int64_t max_uptime_ms = flags.Number("--max-uptime-ms", 2000);
   std::string directory = flags.Text("--dir", "");
@@ -250,7 +252,7 @@ int main(int argc, char** argv) {
     }
   }
   std::filesystem::create_directories(directory);
-  const bool good = soak::KillSoak(directory, seed, max_uptime_ms).Run(kills, clients, seed);
+  const bool good = soak::KillSoak(directory, seed, max_uptime_ms).Run(kills, clients, slots, seed);
   if (good && own) {
     std::error_code ignored;
     std::filesystem::remove_all(directory, ignored);

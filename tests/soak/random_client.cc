@@ -70,7 +70,8 @@ void RandomClient::Obey(Order order) {
       VerifyAll();
     } else {
       for (int tries = 0; tries < 1000 && !known_.empty() && link_->Steady(generation_); ++tries) {
-        Delete(known_.begin()->first);
+        const std::string id = known_.begin()->first;  // its own, not the map's that it leaves
+        Delete(id);
       }
     }
     if (link_->Steady(generation_)) {
