@@ -33,7 +33,10 @@ class UploadCall final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
       return;
     }
     counted_ = true;
-    ArmIdleAlarm(Clock::now() + idle_limit_);
+    {
+      MutexLock lock(&read_mutex_);
+      ArmIdleAlarm(idle_limit_);
+    }
     ReadNext();
   }
 
@@ -47,7 +50,10 @@ class UploadCall final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
   }
 
   void OnDone() override {
-    idle_alarm_.Cancel();
+    {
+      MutexLock lock(&read_mutex_);
+      idle_alarm_.Cancel();
+    }
     if (!counted_) {
       // Refused: nothing is to be kept. The last reference may go here.
       const std::shared_ptr<UploadCall> self = std::move(self_);
@@ -197,8 +203,8 @@ class UploadCall final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
     }
   }
 
-  void ArmIdleAlarm(Clock::time_point at) {
-    idle_alarm_.Set(at, [weak = weak_from_this()](bool expired) {
+  void ArmIdleAlarm(Clock::duration left) ABSL_EXCLUSIVE_LOCKS_REQUIRED(read_mutex_) {
+    idle_alarm_.Set(Clock::now() + left, [weak = weak_from_this()](bool expired) {
       const std::shared_ptr<UploadCall> self = weak.lock();
       if (expired && self != nullptr) {
         self->OnIdleAlarm();
@@ -207,17 +213,19 @@ class UploadCall final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
   }
 
   void OnIdleAlarm() {
-    Clock::duration left;
     {
       MutexLock lock(&read_mutex_);
       if (ended_) {
         return;
       }
-      left = idle_limit_ - waited_ - (reading_ ? Clock::now() - read_begun_ : Clock::duration(0));
-    }
-    if (left > Clock::duration::zero()) {
-      ArmIdleAlarm(Clock::now() + left);
-      return;
+      // Not while a message is being written, however long that takes: it is the disk's time, and
+      // the answer may be under way.
+      const Clock::duration left =
+          reading_ ? idle_limit_ - waited_ - (Clock::now() - read_begun_) : idle_limit_;
+      if (left > Clock::duration::zero()) {
+        ArmIdleAlarm(left);
+        return;
+      }
     }
     End(WithDetails(
         absl::DeadlineExceededError(absl::StrCat(
@@ -230,7 +238,7 @@ class UploadCall final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
   grpc::ByteBuffer* const response_;
   const Clock::duration idle_limit_;
   grpc::ByteBuffer bytes_;
-  grpc::Alarm idle_alarm_;
+  grpc::Alarm idle_alarm_;  // set and cancelled under read_mutex_: it has no lock of its own
   bool counted_ = false;
   Mutex read_mutex_;
   bool ended_ ABSL_GUARDED_BY(read_mutex_) = false;

@@ -35,7 +35,10 @@ class WriteCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   static Derived* Launch(std::shared_ptr<Derived> call) {
     Derived* const raw = call.get();
     call->self_ = call;
-    static_cast<WriteCall*>(raw)->WatchClient(Clock::now());
+    {
+      MutexLock lock(&raw->WriteCall::mutex_);
+      raw->WriteCall::WatchClient(Clock::now());
+    }
     static_cast<WriteCall*>(raw)->Begin();
     return raw;
   }
@@ -94,15 +97,15 @@ class WriteCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
     {
       MutexLock lock(&mutex_);
       finished_ = true;
+      alarm_.Cancel();
     }
-    alarm_.Cancel();
     OnEnded();
     // The last reference may go here, and the object with it.
     const std::shared_ptr<Derived> self = std::move(self_);
   }
 
   // Looks again after `patience_` from `begun`.
-  void WatchClient(Clock::time_point begun) {
+  void WatchClient(Clock::time_point begun) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     alarm_.Set(begun + patience_, [weak = this->weak_from_this()](bool expired) {
       if (const std::shared_ptr<Derived> self = weak.lock(); self != nullptr && expired) {
         static_cast<WriteCall*>(self.get())->LookAtClient();
@@ -110,26 +113,21 @@ class WriteCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
     });
   }
   void LookAtClient() {
-    Clock::time_point begun = Clock::now();
-    {
-      MutexLock lock(&mutex_);
-      if (finished_) {
-        return;
-      }
-      if (writing_) {
-        if (begun >= write_begun_ + patience_) {
-          call_->TryCancel();
-          return;
-        }
-        begun = write_begun_;
-      }
+    MutexLock lock(&mutex_);
+    const Clock::time_point now = Clock::now();
+    if (finished_) {
+      return;
     }
-    WatchClient(begun);
+    if (writing_ && now >= write_begun_ + patience_) {
+      call_->TryCancel();
+      return;
+    }
+    WatchClient(writing_ ? write_begun_ : now);
   }
 
   grpc::CallbackServerContext* const call_;
   const Clock::duration patience_;
-  grpc::Alarm alarm_;
+  grpc::Alarm alarm_;  // set and cancelled under the lock: it has none of its own
   Mutex mutex_;
   Clock::time_point write_begun_ ABSL_GUARDED_BY(mutex_);
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;

@@ -92,6 +92,29 @@ TEST_F(TroubledDiskTest, AStalledDiskHoldsUpNoAnswerFromMemory) {
   }
 }
 
+// The time that the disk needs is not the client's: its upload is not idle.
+TEST_F(TroubledDiskTest, AnUploadWaitsForAStalledDiskAsLongAsItTakes) {
+  options_.upload_idle_seconds = 1;
+  Start();
+  *disk_ = store::Disk::kStalled;
+  grpc::Status status;
+  std::thread held_up([this, &status] {
+    v1::Document document;
+    status = Upload(Header("doc"), "The mill stood by the river.", &document);
+  });
+  disk_->AwaitStalled(1);
+  for (int i = 0; i < 3; ++i) {
+    // One that says nothing shows that the time has passed.
+    grpc::ClientContext context;
+    v1::Document document;
+    EXPECT_ERROR(documents_->UploadDocument(&context, &document)->Finish(), DEADLINE_EXCEEDED,
+                 "UPLOAD_IDLE");
+  }
+  *disk_ = store::Disk::kGood;
+  held_up.join();
+  EXPECT_TRUE(status.ok()) << status.error_message();
+}
+
 TEST_F(TroubledDiskTest, AFullDiskIsSaidAndLeftBehindWithoutARestart) {
   Start();
   const std::string text = Filler(5'000);
