@@ -21,7 +21,6 @@ namespace {
 
 constexpr uint8_t kSchemaRecordVersion = 1;
 constexpr uint32_t kLayoutVersion = 1;  // FORMAT.md, "Versions"
-constexpr std::string_view kSchemaKey = "schema";
 // What says which snapshots there are. A cache like these: lost, they are made again.
 constexpr Family kSnapshotIndex[] = {Family::kManifests, Family::kClaims, Family::kAsked};
 
@@ -156,6 +155,7 @@ absl::StatusOr<std::unique_ptr<Database>> Database::Open(
 // read before anything is touched.
 absl::Status Database::CheckFamilies() {
   LONGLEAF_STORE_RETURN_IF_ERROR(CheckDatabaseFiles(*env_, path_));
+  LONGLEAF_STORE_RETURN_IF_ERROR(CheckManifestReachesLog(base_options_, path_, incoming_dir_));
   if (!env_->FileExists(path_ + "/CURRENT").ok()) return absl::OkStatus();
   std::vector<std::string> names;
   const rocksdb::Status listed = rocksdb::DB::ListColumnFamilies(base_options_, path_, &names);
@@ -280,7 +280,15 @@ absl::Status Database::CheckSchema() {
   if (!found.ok()) return ExplainDamage(path_, found.status());
   if (found->has_value()) {
     const absl::Status layout = CheckLayout(**found);
-    return ExplainDamage(path_, Prefixed(Message("the store at ", path_), layout));
+    if (!layout.ok()) {
+      return ExplainDamage(path_, Prefixed(Message("the store at ", path_), layout));
+    }
+    // The first write of this log, for CheckManifestReachesLog of the next start. Where there is no
+    // room for it the next start only checks less.
+    Batch batch(*this);
+    batch.Put(Family::kMeta, kSchemaKey, **found);
+    (void)Write(batch, Durability::kSynced);
+    return absl::OkStatus();
   }
   // Nothing was ever stored, or this is the first start.
   for (size_t i = 0; i < kFamilyCount; ++i) {

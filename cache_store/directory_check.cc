@@ -35,24 +35,26 @@ std::vector<std::string> Names(rocksdb::Env& env, const std::string& path) {
   return names;
 }
 
-absl::StatusOr<bool> HasDamagedTail(rocksdb::Env& env, const std::string& file) {
+// The first block of a log (`last` false) or what comes after its last whole one.
+absl::StatusOr<std::string> ReadBlock(rocksdb::Env& env, const std::string& file, bool last) {
   uint64_t size = 0;
-  if (const rocksdb::Status status = env.GetFileSize(file, &size); !status.ok()) {
-    return FromRocks(status);
-  }
   std::unique_ptr<rocksdb::RandomAccessFile> reader;
-  if (const rocksdb::Status status = env.NewRandomAccessFile(file, &reader, rocksdb::EnvOptions());
-      !status.ok()) {
-    return FromRocks(status);
-  }
-  const uint64_t begin = size / kLogBlockBytes * kLogBlockBytes;
-  std::string buffer(size - begin, '\0');
+  rocksdb::Status status = env.GetFileSize(file, &size);
+  if (status.ok()) status = env.NewRandomAccessFile(file, &reader, rocksdb::EnvOptions());
+  if (!status.ok()) return FromRocks(status);
+  const uint64_t begin = last ? size / kLogBlockBytes * kLogBlockBytes : 0;
+  std::string buffer(std::min<uint64_t>(size - begin, kLogBlockBytes), '\0');
+  if (buffer.empty()) return buffer;  // reading nothing is an error of RocksDB's
   rocksdb::Slice block;
-  if (const rocksdb::Status status = reader->Read(begin, buffer.size(), &block, buffer.data());
-      !status.ok()) {
-    return FromRocks(status);
-  }
-  return IsDamagedTail(FromSlice(block));
+  status = reader->Read(begin, buffer.size(), &block, buffer.data());
+  if (!status.ok()) return FromRocks(status);
+  return std::string(FromSlice(block));
+}
+
+absl::StatusOr<bool> HasDamagedTail(rocksdb::Env& env, const std::string& file) {
+  const absl::StatusOr<std::string> block = ReadBlock(env, file, /*last=*/true);
+  if (!block.ok()) return block.status();
+  return IsDamagedTail(*block);
 }
 
 }  // namespace
@@ -114,6 +116,36 @@ std::string FindDamagedLog(rocksdb::Env& env, const std::string& path) {
     if (damaged.ok() && *damaged) return name;
   }
   return "";
+}
+
+absl::Status CheckManifestReachesLog(const rocksdb::Options& options, const std::string& path,
+                                     const std::string& empty_dir) {
+  rocksdb::Env& env = *options.env;
+  if (!HoldsDatabase(env, path) || !env.FileExists(empty_dir).ok()) return absl::OkStatus();
+  uint64_t first = 0;  // of all logs: a log goes only when its writes are in files
+  for (const std::string& name : Names(env, path)) {
+    if (!IsNumbered(name, ".log")) continue;
+    const absl::StatusOr<std::string> block = ReadBlock(env, path + "/" + name, /*last=*/false);
+    const uint64_t sequence = block.ok() ? FirstSequence(*block) : 0;
+    if (sequence > 0 && (first == 0 || sequence < first)) first = sequence;
+  }
+  if (first == 0) return absl::OkStatus();
+  // Without its logs, a database is as new as its MANIFEST.
+  rocksdb::Options without_logs = options;
+  without_logs.wal_dir = empty_dir;
+  without_logs.create_if_missing = false;
+  without_logs.info_log = std::make_shared<NoLog>();
+  rocksdb::DB* raw = nullptr;
+  // What keeps it from opening will be said by who opens it.
+  if (!rocksdb::DB::OpenForReadOnly(without_logs, path, &raw).ok()) return absl::OkStatus();
+  const std::unique_ptr<rocksdb::DB> db(raw);
+  const uint64_t known = db->GetLatestSequenceNumber();
+  if (first <= known + 1) return absl::OkStatus();
+  return absl::DataLossError(
+      Message("the store at ", path, " is damaged: its MANIFEST ends at write ", known,
+              ", its write-ahead log begins at ", first,
+              "; the end of the MANIFEST, or a log, is missing. Nothing was changed; restore it "
+              "from a backup"));
 }
 
 }  // namespace longleaf::store::internal

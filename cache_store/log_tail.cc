@@ -70,4 +70,11 @@ bool IsDamagedTail(std::string_view block) {
   return false;
 }
 
+uint64_t FirstSequence(std::string_view begin) {
+  if (begin.size() < kHeaderBytes + sizeof(uint64_t)) return 0;
+  const Header header = ReadHeader(begin);
+  if (header.length < sizeof(uint64_t) || !IsRecord(begin, header, header.length)) return 0;
+  return Decoder(begin.substr(kHeaderBytes)).U64();  // every record begins with it
+}
+
 }  // namespace longleaf::store::internal

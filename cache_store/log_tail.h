@@ -5,6 +5,7 @@
 #define LONGLEAF_CACHE_STORE_LOG_TAIL_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <string_view>
 
 namespace longleaf::store::internal {
@@ -15,6 +16,10 @@ inline constexpr size_t kLogBlockBytes = 32 << 10;  // records never cross a mul
 // rather than torn: the record at which reading ends is whole under another length, or another
 // whole record comes after it.
 bool IsDamagedTail(std::string_view block);
+
+// The sequence number of the first write in a write-ahead log that begins with `begin`, which holds
+// its first block; 0: there is none, or it is damaged.
+uint64_t FirstSequence(std::string_view begin);
 
 }  // namespace longleaf::store::internal
 

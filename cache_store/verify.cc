@@ -19,13 +19,6 @@ namespace longleaf::store {
 namespace internal {
 namespace {
 
-// RocksDB would write a log file into the directory otherwise.
-class NoLog : public rocksdb::Logger {
- public:
-  using rocksdb::Logger::Logv;
-  void Logv(const char*, va_list) override {}
-};
-
 rocksdb::Options ReadOnlyOptions(rocksdb::Env* env) {
   rocksdb::Options options;
   options.env = env;
@@ -100,7 +93,11 @@ absl::Status Verifier::CheckDirectory() {
   }
   if (const absl::Status status = CheckDatabaseFiles(*env_, options_.path); !status.ok()) {
     Damage("directory", std::string(status.message()));
+    return absl::OkStatus();
   }
+  const absl::Status reaches = CheckManifestReachesLog(ReadOnlyOptions(env_.get()), options_.path,
+                                                       options_.path + "/incoming");
+  if (!reaches.ok()) Damage("directory", std::string(reaches.message()));
   return absl::OkStatus();
 }
 

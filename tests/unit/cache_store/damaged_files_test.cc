@@ -171,6 +171,19 @@ TEST_F(DamagedFilesTest, TheManifest) {
   }
 }
 
+// A MANIFEST that ends early describes an older store, whose logs are gone.
+TEST_F(DamagedFilesTest, ACutManifest) {
+  const std::string name = FilesLike("MANIFEST").back();
+  const std::string good = Read(name);
+  for (size_t length = 0; length < good.size(); length += 61) {
+    SCOPED_TRACE(std::to_string(length) + " of " + std::to_string(good.size()));
+    Restore();
+    Write(name, good.substr(0, length));
+    Look(false);
+    if (HasFailure()) break;
+  }
+}
+
 TEST_F(DamagedFilesTest, TheLog) {
   for (const std::string& name : FilesLike(".log")) {
     const std::string good = Read(name);
