@@ -167,9 +167,10 @@ absl::Status Server::Rep::Listen() {
   builder.RegisterService(question_service.get());
   builder.RegisterService(model_service.get());
   // Above the limits of the rpcs (wire_message.h), whose errors say more than gRPC's.
-  builder.SetMaxReceiveMessageSize(static_cast<int>(std::min<int64_t>(
-      std::numeric_limits<int>::max(),
-      std::max(options.max_upload_message_bytes, options.max_question_bytes) + (1 << 20))));
+  builder.SetMaxReceiveMessageSize(static_cast<int>(
+      std::min<int64_t>(std::numeric_limits<int>::max(),
+                        std::max(options.max_upload_message_bytes, options.max_question_bytes) +
+                            2 * kMaxRequestBytes)));
   // gRPC looks at a message's size only once it has unpacked it: two megabytes could become two
   // gigabytes. Clients are told what is not supported, and gRPC's own do not compress unasked.
   builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_DEFLATE, false);
@@ -181,7 +182,8 @@ absl::Status Server::Rep::Listen() {
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 5'000);
-  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, 1024);
+  // Each may hold a message that has not arrived whole: the quota above does not bound those.
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, 256);
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, 16 << 10);
   // Another server on the same port would answer half of the calls.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
