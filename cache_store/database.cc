@@ -116,6 +116,10 @@ absl::Status Database::CheckFreeSpace(int64_t bytes, int64_t* missing) {
                                               " free of which ", min_free_bytes_, " are kept"));
 }
 
+std::string Database::IncomingFile(int64_t segment_id) const {
+  return Message(incoming_dir_, "/", segment_id, ".sst");
+}
+
 absl::Status Database::IngestSegmentFile(const std::string& file) {
   rocksdb::IngestExternalFileOptions options;
   options.move_files = true;
@@ -124,27 +128,40 @@ absl::Status Database::IngestSegmentFile(const std::string& file) {
   // Keys are new for ever, so no snapshot and no other file can be in the way.
   options.snapshot_consistency = false;
   options.allow_global_seqno = false;
-  LONGLEAF_STORE_RETURN_IF_ERROR(health_->Check());
-  return FromRocks(db_->IngestExternalFile(family(Family::kSegments), {file}, options));
+  return ChangeFiles(
+      [&] { return db_->IngestExternalFile(family(Family::kSegments), {file}, options); });
 }
 
-// RocksDB forgets, for this call alone, to stop deleting files when its manifest could not be
-// written, and its recovery insists on that (an assertion). So it is done here, before, because a
-// recovery may begin at once; and undone when the call succeeds, by the next one that does, or by
-// RocksDB's recovery.
 absl::Status Database::DeleteSegmentFiles(const rocksdb::Slice& first, const rocksdb::Slice& last) {
+  return ChangeFiles([&] {
+    return rocksdb::DeleteFilesInRange(db_.get(), family(Family::kSegments), &first, &last);
+  });
+}
+
+// RocksDB forgets, for these calls, to stop deleting files when its manifest could not be written,
+// and its recovery insists on that (an assertion) until one is. So it is done here, and stays so
+// until a manifest is written.
+absl::Status Database::ChangeFiles(absl::FunctionRef<rocksdb::Status()> change) {
   LONGLEAF_STORE_RETURN_IF_ERROR(health_->Check());
-  db_->DisableFileDeletions().PermitUncheckedError();
-  const rocksdb::Status status =
-      rocksdb::DeleteFilesInRange(db_.get(), family(Family::kSegments), &first, &last);
+  if (deletions_disabled_.load()) LONGLEAF_STORE_RETURN_IF_ERROR(RewriteManifest());
+  const rocksdb::Status status = change();
   if (!status.ok()) {
+    db_->DisableFileDeletions().PermitUncheckedError();
     deletions_disabled_.store(true);
-    return FromRocks(status);
   }
-  // By force only what an earlier call left, and not while a recovery may want it.
-  const bool force = health_->Check().ok() && deletions_disabled_.exchange(false);
-  db_->EnableFileDeletions(force).PermitUncheckedError();
-  return absl::OkStatus();
+  return FromRocks(status);
+}
+
+absl::Status Database::RewriteManifest() {
+  absl::StatusOr<std::optional<std::string>> schema = Get(Family::kMeta, kSchemaKey);
+  if (!schema.ok()) return schema.status();
+  Batch batch(*this);
+  batch.Put(Family::kMeta, kSchemaKey, schema->value_or(""));
+  LONGLEAF_STORE_RETURN_IF_ERROR(Write(batch, Durability::kSynced));
+  LONGLEAF_STORE_RETURN_IF_ERROR(
+      FromRocks(db_->Flush(rocksdb::FlushOptions(), family(Family::kMeta))));
+  deletions_disabled_.store(false);
+  return FromRocks(db_->EnableFileDeletions(/*force=*/true));
 }
 
 void Database::AddStats(StoreStats& stats) {

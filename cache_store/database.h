@@ -17,6 +17,7 @@
 #include <string>
 #include <string_view>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "cache_store/disk_health.h"
@@ -38,6 +39,7 @@ enum class Family {
   kSegments,
 };
 inline constexpr size_t kFamilyCount = 9;
+inline constexpr std::string_view kSchemaKey = "schema";  // in kMeta
 const char* FamilyName(Family family);
 
 enum class Durability {
@@ -103,6 +105,8 @@ class Database {
   // of the set of files that fails during a recovery trips an assertion of RocksDB's.
   absl::Status IngestSegmentFile(const std::string& file);
   absl::Status DeleteSegmentFiles(const rocksdb::Slice& first, const rocksdb::Slice& last);
+  // Where the file of a segment lies while it is being written.
+  std::string IncomingFile(int64_t segment_id) const;
 
   // Tells the test that listens, if any, that the work has come this far.
   void At(WritePoint point) const {
@@ -141,6 +145,8 @@ class Database {
   absl::Status RemoveDamagedCaches();
   absl::Status CheckSchema();
   absl::Status ClearIncoming();
+  absl::Status ChangeFiles(absl::FunctionRef<rocksdb::Status()> change);
+  absl::Status RewriteManifest();
   void Close();
 
   const std::string path_;

@@ -9,9 +9,9 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds kPause{200};
-// From PrepareToClose until RocksDB has taken note of the closing: a few instructions, and the luck
-// of being scheduled.
-constexpr std::chrono::milliseconds kHold{50};
+// How long a try is kept from beginning or going on: from PrepareToClose until RocksDB has taken
+// note of the closing: a few instructions, and the luck of being scheduled.
+constexpr std::chrono::milliseconds kHold{30};
 // Only a disk that does not answer makes a try longer, and then closing waits for the disk anyhow.
 constexpr std::chrono::seconds kLongestTry{1};
 
@@ -66,9 +66,15 @@ void DiskHealth::OnBackgroundError(rocksdb::BackgroundErrorReason reason, rocksd
   if (reason == rocksdb::BackgroundErrorReason::kCompaction && error->IsIOError()) return;
   const bool full = MeansNoSpace(error->ToString());
   MutexLock lock(&mutex_);
+  const bool first = !failing_;
   full_ = full;
   failing_ = true;
   if (error->IsIOError()) trying_ = true;
+  if (!first || closing_) return;
+  // The first try begins when this returns. What fails at the same time on another thread, a change
+  // of files, is first to have turned off file deletions (Database::ChangeFiles).
+  const Time begin = Clock::now() + kHold;
+  while (!closing_ && Clock::now() < begin) WaitUntil(begin);
 }
 
 void DiskHealth::OnErrorRecoveryEnd(const rocksdb::BackgroundErrorRecoveryInfo& info) {

@@ -42,14 +42,16 @@ class SegmentFileWriter : public SegmentWriter {
         info_(std::move(info)),
         reserve_(std::move(reserve)),
         reserved_(reserved),
-        file_name_(Message(table.database_.incoming_dir(), "/", info_.id, ".sst")),
+        file_name_(table.database_.IncomingFile(info_.id)),
         file_(FileOptions(), table.database_.segment_options(),
               table.database_.family(Family::kSegments), /*invalidate_page_cache=*/false) {}
 
   ~SegmentFileWriter() override {
     table_.budget_.Settle(reserved_, 0);
     // Once RocksDB has moved the file there is nothing to delete.
-    if (opened_) table_.database_.env()->DeleteFile(file_name_);
+    if (!opened_ || !table_.database_.env()->FileExists(file_name_).ok()) return;
+    if (table_.database_.env()->DeleteFile(file_name_).ok()) return;
+    table_.ledger_->Doom({info_.id, 0});  // later, when the disk works
   }
 
   absl::Status Append(absl::Span<const std::byte> bytes) override {

@@ -77,6 +77,10 @@ absl::Status SegmentTable::RemoveFromDisk(int64_t segment_id) {
   const rocksdb::Slice first(begin);
   const rocksdb::Slice last(end);
   LONGLEAF_STORE_RETURN_IF_ERROR(database_.DeleteSegmentFiles(first, last));
+  const std::string unfinished = database_.IncomingFile(segment_id);
+  if (database_.env()->FileExists(unfinished).ok()) {
+    LONGLEAF_STORE_RETURN_IF_ERROR(FromRocks(database_.env()->DeleteFile(unfinished)));
+  }
   // A file that RocksDB had to leave (in level 0, or in use by a compaction) gets a range deletion;
   // not otherwise, for these pile up in a family without compaction.
   const std::unique_ptr<rocksdb::Iterator> left = database_.Scan(Family::kSegments, &first, &last);

@@ -11,7 +11,7 @@
 namespace longleaf::store {
 namespace {
 
-constexpr int kQuickSeeds = 6;
+constexpr int kQuickSeeds = 3;
 constexpr int kSteps = 150;
 
 class StoreCrashModelTest : public CrashFixture {

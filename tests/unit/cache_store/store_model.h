@@ -26,17 +26,22 @@ struct ModelDocument {
   std::string request_id;
   DocumentState state = DocumentState::kCreating;
   int64_t expire_time_us = 0;
+
+  bool operator==(const ModelDocument&) const = default;
 };
 
 struct ModelSnapshot {
   std::vector<std::string> segments;
   std::set<std::string> claims;
+
+  bool operator==(const ModelSnapshot&) const = default;
 };
 
 struct StoreModel {
   std::map<DocumentName, ModelDocument> documents;
   std::map<SnapshotKey, ModelSnapshot> snapshots;
 
+  bool operator==(const StoreModel&) const = default;
   ModelDocument* Find(const DocumentName& name) {
     const auto found = documents.find(name);
     return found == documents.end() ? nullptr : &found->second;
@@ -68,6 +73,11 @@ class StoreModelTestBase : public StoreTest {
  protected:
   // The first thing in which the store is not `model`; empty: none.
   std::string Difference(const StoreModel& model) {
+    const std::string different = DifferenceOfData(model);
+    return different.empty() ? DifferenceOfStats(model) : different;
+  }
+
+  std::string DifferenceOfData(const StoreModel& model) {
     using internal::Message;
     for (const std::string tenant : {"t", "u"}) {
       std::string expected;
@@ -93,7 +103,7 @@ class StoreModelTestBase : public StoreTest {
       const std::string different = Difference(key, snapshot);
       if (!different.empty()) return Message("snapshot ", key.token_count, different);
     }
-    return DifferenceOfStats(model);
+    return "";
   }
 
   std::string Difference(const DocumentName& name, const ModelDocument& document) {

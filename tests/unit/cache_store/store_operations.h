@@ -262,7 +262,7 @@ class StoreModelFixture : public StoreModelTestBase {
 
   absl::Status Settle(const absl::Status& status, absl::StatusCode expected, StoreModel after) {
     if (status.code() == expected) {
-      if (status.ok()) {
+      if (status.ok() && after != model_) {  // something was written
         model_ = std::move(after);
         alternatives_.clear();
       }
