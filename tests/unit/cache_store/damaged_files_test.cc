@@ -94,7 +94,7 @@ class DamagedFilesTest : public StoredWorldTest {
 
   std::set<size_t> Places(size_t size, size_t count) {
     std::set<size_t> places;
-    for (size_t i = 0; i < std::min<size_t>(size, 12); ++i) {
+    for (size_t i = 0; i < std::min<size_t>(size, 8); ++i) {
       places.insert(i);
       places.insert(size - 1 - i);
     }
@@ -175,7 +175,7 @@ TEST_F(DamagedFilesTest, TheManifest) {
 TEST_F(DamagedFilesTest, ACutManifest) {
   const std::string name = FilesLike("MANIFEST").back();
   const std::string good = Read(name);
-  for (size_t length = 0; length < good.size(); length += 61) {
+  for (size_t length = 0; length < good.size(); length += 97) {
     SCOPED_TRACE(std::to_string(length) + " of " + std::to_string(good.size()));
     Restore();
     Write(name, good.substr(0, length));
@@ -188,7 +188,7 @@ TEST_F(DamagedFilesTest, TheLog) {
   for (const std::string& name : FilesLike(".log")) {
     const std::string good = Read(name);
     if (good.empty()) continue;
-    for (const size_t at : Places(good.size(), 20)) {
+    for (const size_t at : Places(good.size(), 12)) {
       SCOPED_TRACE(name + " of " + std::to_string(good.size()) + " at " + std::to_string(at));
       Restore();
       Write(name, Flip(good, at));

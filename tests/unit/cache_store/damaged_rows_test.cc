@@ -84,8 +84,8 @@ class DamagedRowsTest : public StoredWorldTest {
       flipped[at] = static_cast<char>(flipped[at] ^ (1 << (at % 8)));
       ExpectFound(family, key, flipped, "flipped at " + std::to_string(at), touched);
     }
-    for (const size_t length : {size_t{0}, size_t{1}, size_t{9}, size_t{10}, value.size() / 2,
-                                value.size() - 8, value.size() - 1}) {
+    for (const size_t length :
+         {size_t{0}, size_t{1}, size_t{10}, value.size() - 8, value.size() - 1}) {
       ExpectFound(family, key, value.substr(0, std::min(length, value.size() - 1)),
                   "cut to " + std::to_string(length), touched);
     }
@@ -145,7 +145,7 @@ TEST_F(DamagedRowsTest, AStoreInUseIsNotVerified) {
 TEST_F(DamagedRowsTest, EveryRowOfADocument) {
   for (const std::string family : {"documents", "requests", "text", "tokens"}) {
     const Rows rows = RowsOf(family);
-    DamageRow(family, rows[0].first, rows[0].second, kOfA, 6);
+    DamageRow(family, rows[0].first, rows[0].second, kOfA, 3);
   }
 }
 
