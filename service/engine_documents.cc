@@ -118,7 +118,7 @@ void Engine::Loop::AdvanceDocuments() {
         Save(job);
         break;
       case Stage::kRecording:
-        if (DocumentJob::Clock::now() >= job.retry_at) {
+        if (draining_ || DocumentJob::Clock::now() >= job.retry_at) {
           Record(job);
         }
         break;
