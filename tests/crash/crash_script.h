@@ -53,7 +53,11 @@ class CrashScript : public CrashFixture {
     return {
         [=, this] { return CreateOne(a, "r1", 5000); },
         [=, this] { return AppendOne(a, SomeText(2500, 1), Tokens(0, 900)); },
-        [=, this] { return AppendOne(a, SomeText(1500, 2), Tokens(2500, 300)); },
+        [=, this] {
+          const ModelDocument* const document = model_.Find(a);
+          if (document != nullptr && document->text.empty()) return absl::OkStatus();  // refused
+          return AppendOne(a, SomeText(1500, 2), Tokens(2500, 300));
+        },
         [=, this] { return CreateOne(a, "r1", 5000); },
         [=, this] { return FinalizeOne(a); },
         [=, this] { return UpdateOne(a, "named"); },
