@@ -143,6 +143,7 @@ class ClientSoak {
     allowance.files = 40;  // every restart flushes: a few files a family until they are merged
     allowance.file_bytes = int64_t{144} << 20;
     life_.Judge(allowance);
+    library_.JudgeTruth();
     std::printf("\n");
     tally_.Print();
     std::printf(

@@ -197,6 +197,7 @@ class KillSoak {
     allowance.files = 40;  // every restart flushes: a few files a family until they are merged
     allowance.file_bytes = int64_t{32} << 20;
     life_.Judge(allowance);
+    library_.JudgeTruth();
     std::printf("\n");
     tally_.Print();
     for (const auto& [name, value] : most_) {

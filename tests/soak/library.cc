@@ -96,6 +96,15 @@ void Library::CheckAnswer(int64_t i, int64_t fact, int64_t visible, const AskRes
   Compare(key, before, answer, /*whole=*/true);
 }
 
+void Library::JudgeTruth() const {
+  const int64_t all = tally_->Of("answers: new");
+  const int64_t right = tally_->Of("answers: new, as the text says");
+  if (all >= 40 && right * 2 < all) {
+    tally_->Finding("untrue answers",
+                    std::to_string(right) + " of " + std::to_string(all) + " are right");
+  }
+}
+
 void Library::CheckBeginning(int64_t i, int64_t fact, int64_t visible, const AskResult& answer) {
   const Key key = {i, fact, visible};
   Answer before;
