@@ -249,8 +249,8 @@ class Store {
   // Text, tokens, request index, metadata; and its snapshots, unless another document has them.
   absl::Status DeleteDocument(const std::string& tenant, const std::string& id);
 
-  // The same if `condition` still holds, else FAILED_PRECONDITION: for those who decided on a record
-  // that may have been replaced meanwhile. `condition` must not call the Store.
+  // The same if `condition` still holds, else FAILED_PRECONDITION: for those who decided on a
+  // record that may have been replaced meanwhile. `condition` must not call the Store.
   absl::Status DeleteDocumentIf(const std::string& tenant, const std::string& id,
                                 absl::FunctionRef<bool(const DocumentRecord&)> condition);
 

@@ -159,7 +159,8 @@ TEST(RecordTest, AnUnknownVersionIsToldFromDamage) {
   for (int shift = 0; shift < 64; shift += 8) bytes.push_back(static_cast<char>(xxh3 >> shift));
   const absl::Status status = DecodeDocument(bytes).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_NE(status.ToString().find("version 3, this program reads 1 to 2"), std::string::npos) << status;
+  EXPECT_NE(status.ToString().find("version 3, this program reads 1 to 2"), std::string::npos)
+      << status;
 }
 
 TEST(RecordTest, AnotherKindIsRefused) {
