@@ -4,8 +4,10 @@
 # Without arguments all of them, in two lanes on a machine with two cores: the server's on one, the
 # fuzzers on the other. Lengths come from the environment, with these defaults:
 #   SOAK_KILLS=1000  SOAK_SECONDS=600 (asan and tsan, each)  SOAK_LIFE_SECONDS=1200
-#   SOAK_FUZZ_SECONDS=600 (each target)  SOAK_CRASH_SEEDS=200  SOAK_SEED=1  JOBS=2
-# Ends with a table, also in build/soak/table.md. Exit code 1 when anything failed; logs, stores of
+#   SOAK_FUZZ_SECONDS=600 (each target)  SOAK_FUZZ_LANES=1 (targets at a time)
+#   SOAK_CRASH_SEEDS=200  SOAK_SEED=1  JOBS=2
+# Ends with a table, also in build/soak/table.md; a part that was not asked for keeps the row of its
+# last run. Exit code 1 when anything failed; logs, stores of
 # failed runs, and inputs that broke a fuzz target are kept in build/soak.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
@@ -14,6 +16,7 @@ KILLS=${SOAK_KILLS:-1000}
 SECONDS_EACH=${SOAK_SECONDS:-600}
 LIFE=${SOAK_LIFE_SECONDS:-1200}
 FUZZ=${SOAK_FUZZ_SECONDS:-600}
+FUZZ_LANES=${SOAK_FUZZ_LANES:-1}
 CRASH_SEEDS=${SOAK_CRASH_SEEDS:-200}
 SEED=${SOAK_SEED:-1}
 JOBS=${JOBS:-$(nproc)}
@@ -21,7 +24,6 @@ PHASES=("$@")
 [ ${#PHASES[@]} -gt 0 ] || PHASES=(kills crash asan tsan life fuzz)
 OUT=$PWD/build/soak
 mkdir -p "$OUT/rows" "$OUT/broken" "$OUT/corpus"
-rm -f "$OUT"/rows/* "$OUT"/rows/.failed
 
 wanted() {
   local phase
@@ -36,6 +38,19 @@ for phase in "${PHASES[@]}"; do
   esac
 done
 
+# Its rows, as a pattern.
+rows_of() {
+  case $1 in
+    crash) echo '*crash*' ;;
+    fuzz) echo '*_fuzz' ;;
+    *) echo "$1" ;;
+  esac
+}
+for phase in "${PHASES[@]}"; do
+  # shellcheck disable=SC2046
+  rm -f "$OUT"/rows/$(rows_of "$phase") "$OUT"/rows/.failed-$phase
+done
+
 # build PRESET TARGET...
 build() {
   local preset=$1
@@ -44,14 +59,15 @@ build() {
   cmake --build --preset "$preset" -j "$JOBS" --target "$@" || exit 1
 }
 
-# run PART COMMAND...: into PART.log; its row is what the last line of the log says, or its tail.
+# run PHASE PART COMMAND...: into PART.log; its row is what the last line of the log says, or its tail.
 run() {
-  local part=$1 begun=$SECONDS code=0 counts
-  shift
+  local phase=$1 part=$2 begun=$SECONDS code=0 counts
+  shift 2
   echo "soak: $part begins" >&2
   "$@" > "$OUT/$part.log" 2>&1 || code=$?
   counts=$(counts_of "$part")
   row "$part" "$*" "$counts" "$((SECONDS - begun))" "$code"
+  [ "$code" -eq 0 ] || echo "$part" >> "$OUT/rows/.failed-$phase"
 }
 
 # row PART COMMAND COUNTS SECONDS EXIT_CODE
@@ -60,7 +76,6 @@ row() {
   [ "$5" -eq 0 ] || result="**failed** (exit code $5), build/soak/$1.log"
   echo "| $1 | \`${2//$PWD\//}\` | $3 | $4 s | $result |" > "$OUT/rows/$1"
   echo "soak: $1: $result, $3, $4 s" >&2
-  [ "$5" -eq 0 ] || echo "$1" >> "$OUT/rows/.failed"
 }
 
 counts_of() {
@@ -78,31 +93,32 @@ counts_of() {
 }
 
 server_lane() {
-  wanted kills && run kills build/release/bin/kill_soak --kills "$KILLS" --seed "$SEED"
+  wanted kills && run kills kills build/release/bin/kill_soak --kills "$KILLS" --seed "$SEED"
   if wanted crash; then
     export LONGLEAF_CRASH_SEEDS=$CRASH_SEEDS
     local test
     for test in build/release/bin/*crash*_test; do
-      [ -x "$test" ] && run "$(basename "$test")" "$test"
+      [ -x "$test" ] && run crash "$(basename "$test")" "$test"
     done
   fi
-  wanted asan && run asan build/asan/bin/client_soak --seconds "$SECONDS_EACH" --seed "$SEED" --restarts
+  wanted asan && run asan asan build/asan/bin/client_soak --seconds "$SECONDS_EACH" --seed "$SEED" --restarts
   if wanted tsan; then
     TSAN_OPTIONS="suppressions=$PWD/tests/tsan_suppressions.txt" \
-      run tsan build/tsan/bin/client_soak --seconds "$SECONDS_EACH" --seed "$SEED" --restarts
+      run tsan tsan build/tsan/bin/client_soak --seconds "$SECONDS_EACH" --seed "$SEED" --restarts
   fi
-  wanted life && run life build/release/bin/client_soak --daemon --seconds "$LIFE" --seed "$SEED"
+  wanted life && run life life build/release/bin/client_soak --daemon --seconds "$LIFE" --seed "$SEED"
   return 0
 }
 
 # Every fuzz target from a copy of its seeds; what it finds new stays there for the next time.
+# fuzz_lane N: every FUZZ_LANES-th target, from the N-th.
 fuzz_lane() {
-  wanted fuzz || return 0
-  local name program corpus
+  local name program corpus i=0
   while read -r name program corpus; do
+    [ $((i++ % FUZZ_LANES)) -eq "$1" ] || continue
     mkdir -p "$OUT/corpus/$name"
     [ -d "$corpus" ] && cp -rn "$corpus/." "$OUT/corpus/$name/"
-    run "$name" "$program" -max_total_time="$FUZZ" -timeout=60 -rss_limit_mb=4096 \
+    run fuzz "$name" "$program" -max_total_time="$FUZZ" -timeout=60 -rss_limit_mb=4096 \
       -print_final_stats=1 -artifact_prefix="$OUT/broken/$name-" "$OUT/corpus/$name"
   done < <(fuzz_targets)
 }
@@ -124,16 +140,21 @@ wanted asan && build asan client_soak
 wanted tsan && build tsan client_soak
 wanted fuzz && build fuzz tests-fuzz
 
-fuzz_lane &
+if wanted fuzz; then
+  for ((lane = 0; lane < FUZZ_LANES; ++lane)); do fuzz_lane "$lane" & done
+fi
 server_lane
 wait
 
 {
   echo '| part | command | counts | duration | result |'
   echo '|---|---|---|---|---|'
-  for phase in kills '*crash*' asan tsan life '*_fuzz'; do
-    cat "$OUT"/rows/$phase 2> /dev/null
+  for phase in kills crash asan tsan life fuzz; do
+    # shellcheck disable=SC2046
+    cat "$OUT"/rows/$(rows_of $phase) 2> /dev/null
   done
 } > "$OUT/table.md"
 cat "$OUT/table.md"
-[ ! -e "$OUT/rows/.failed" ]
+for phase in "${PHASES[@]}"; do
+  [ ! -e "$OUT/rows/.failed-$phase" ] || exit 1
+done
