@@ -10,7 +10,7 @@
 # last run. Exit code 1 when anything failed; logs, stores of
 # failed runs, and inputs that broke a fuzz target are kept in build/soak.
 set -uo pipefail
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../.." || exit 2
 
 KILLS=${SOAK_KILLS:-1000}
 SECONDS_EACH=${SOAK_SECONDS:-600}
