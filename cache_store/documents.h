@@ -53,7 +53,8 @@ class DocumentTable {
   // `condition` may be null: none.
   absl::Status Delete(const DocumentName& name,
                       const absl::FunctionRef<bool(const DocumentRecord&)>* condition);
-  absl::StatusOr<std::string> ReadText(const DocumentName& name, int64_t offset, int64_t length);
+  absl::StatusOr<std::string> ReadText(const DocumentName& name, int64_t offset, int64_t length,
+                                       int64_t serial);
   absl::StatusOr<std::vector<TextToken>> ReadTokens(const DocumentName& name, int64_t first,
                                                     int64_t count);
   absl::StatusOr<DocumentRecord> ResetTokens(const DocumentName& name, const Digest& fingerprint);

@@ -158,8 +158,8 @@ absl::Status Store::DeleteDocumentIf(const std::string& tenant, const std::strin
 }
 
 absl::StatusOr<std::string> Store::ReadText(const std::string& tenant, const std::string& id,
-                                            int64_t offset, int64_t length) {
-  return rep_->CountDamage(rep_->documents.ReadText({tenant, id}, offset, length));
+                                            int64_t offset, int64_t length, int64_t serial) {
+  return rep_->CountDamage(rep_->documents.ReadText({tenant, id}, offset, length, serial));
 }
 
 absl::StatusOr<std::vector<TextToken>> Store::ReadTokens(const std::string& tenant,

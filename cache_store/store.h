@@ -256,9 +256,9 @@ class Store {
 
   // Text bytes [offset, min(offset + length, text_bytes)), every chunk verified. OUT_OF_RANGE when
   // offset is past the end. DATA_LOSS names the document and the offset of the damaged chunk.
-  // At most 64 MiB a call.
+  // At most 64 MiB a call. `serial` as in UploadPart.
   absl::StatusOr<std::string> ReadText(const std::string& tenant, const std::string& id,
-                                       int64_t offset, int64_t length);
+                                       int64_t offset, int64_t length, int64_t serial = 0);
 
   // Tokens [first, min(first + count, token_count)). As ReadText.
   absl::StatusOr<std::vector<TextToken>> ReadTokens(const std::string& tenant,

@@ -153,9 +153,12 @@ absl::Status DocumentTable::ExplainLoss(const DocumentName& name, int64_t serial
 }
 
 absl::StatusOr<std::string> DocumentTable::ReadText(const DocumentName& name, int64_t offset,
-                                                    int64_t length) {
+                                                    int64_t length, int64_t serial) {
   const absl::StatusOr<DocumentRecord> record = Get(name);
   if (!record.ok()) return record.status();
+  if (serial != 0 && record->serial != serial) {
+    return absl::NotFoundError(Message("document ", name.id, " was deleted meanwhile"));
+  }
   if (offset < 0 || length < 0 || length > kMaxCallBytes) {
     return absl::InvalidArgumentError(Message("cannot read ", length, " bytes at ", offset));
   }

@@ -181,9 +181,9 @@ absl::Status Documents::Delete(const std::string& id) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::string> Documents::ReadText(const std::string& id, int64_t offset,
-                                                int64_t length) {
-  absl::StatusOr<std::string> text = store_->ReadText(kTenant, id, offset, length);
+absl::StatusOr<std::string> Documents::ReadText(const std::string& id, int64_t serial,
+                                                int64_t offset, int64_t length) {
+  absl::StatusOr<std::string> text = store_->ReadText(kTenant, id, offset, length, serial);
   if (!text.ok()) {
     return FromStore(text.status(), id);
   }

@@ -56,7 +56,9 @@ class Documents {
   absl::StatusOr<store::DocumentPage> List(int32_t page_size, absl::string_view page_token);
   absl::StatusOr<store::DocumentRecord> Update(const std::string& id, const DocumentChange& change);
   absl::Status Delete(const std::string& id);
-  absl::StatusOr<std::string> ReadText(const std::string& id, int64_t offset, int64_t length);
+  // Of the document with this serial: its id may be another's by now, and that is NOT_FOUND.
+  absl::StatusOr<std::string> ReadText(const std::string& id, int64_t serial, int64_t offset,
+                                       int64_t length);
   // Deletes what has expired. Returns how many.
   int64_t DeleteExpired();
   // Deletes uploads that got nothing for `seconds`. Returns how many.

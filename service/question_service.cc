@@ -132,6 +132,7 @@ class AskCall final : public WriteCall<AskCall, v1::AskResponse> {
     question.arrival = arrival_;
     question.deadline = deadline_;
     document_id_ = *std::move(id);
+    document_serial_ = record->serial;
     context_->store->MarkAsked(kTenant, document_id_);
     if (absl::Status status = context_->engine->Ask(std::move(question), stream_); !status.ok()) {
       return status;
@@ -245,7 +246,7 @@ class AskCall final : public WriteCall<AskCall, v1::AskResponse> {
       evidence->set_end_byte(span.end_byte);
       evidence->set_weight(span.weight);
       absl::StatusOr<std::string> text = context_->documents->ReadText(
-          document_id_, span.begin_byte,
+          document_id_, document_serial_, span.begin_byte,
           std::min(kMaxEvidenceText, span.end_byte - span.begin_byte));
       if (text.ok()) {
         evidence->set_text(WholeCharacters(*std::move(text)));
@@ -260,6 +261,7 @@ class AskCall final : public WriteCall<AskCall, v1::AskResponse> {
   const std::chrono::steady_clock::time_point arrival_ = std::chrono::steady_clock::now();
   std::chrono::steady_clock::time_point deadline_;
   std::string document_id_;
+  int64_t document_serial_ = 0;
   Mutex mutex_;
   bool sending_ ABSL_GUARDED_BY(mutex_) = false;
 };

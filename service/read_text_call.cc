@@ -59,6 +59,7 @@ class ReadTextCall final : public WriteCall<ReadTextCall, v1::ReadDocumentTextRe
     if (next_ > record->text_bytes) {
       return InvalidField("offset", absl::StrCat("the text has ", record->text_bytes, " bytes"));
     }
+    serial_ = record->serial;
     const int64_t rest = record->text_bytes - next_;
     end_ = next_ + (limit == 0 ? rest : std::min(limit, rest));
     return absl::OkStatus();
@@ -70,7 +71,7 @@ class ReadTextCall final : public WriteCall<ReadTextCall, v1::ReadDocumentTextRe
       return;
     }
     absl::StatusOr<std::string> text =
-        context_->documents->ReadText(id_, next_, std::min(kPieceBytes, end_ - next_));
+        context_->documents->ReadText(id_, serial_, next_, std::min(kPieceBytes, end_ - next_));
     if (!text.ok()) {
       End(text.status());
       return;
@@ -85,6 +86,7 @@ class ReadTextCall final : public WriteCall<ReadTextCall, v1::ReadDocumentTextRe
   v1::ReadDocumentTextRequest request_;
   const absl::Status parsed_;
   std::string id_;
+  int64_t serial_ = 0;
   int64_t next_ = 0;
   int64_t end_ = 0;
 };

@@ -31,6 +31,14 @@ TEST_F(ReusedIdsTest, ALatePartIsRefused) {
   EXPECT_TRUE(store_->AppendUpload("t", "a", part).ok());
 }
 
+// What is read in pieces is of one document.
+TEST_F(ReusedIdsTest, ALateReadIsRefused) {
+  ASSERT_OK(AppendText("a", 0, "of the second"));
+  EXPECT_CODE(store_->ReadText("t", "a", 3, 3, first_.serial), kNotFound);
+  EXPECT_EQ(*store_->ReadText("t", "a", 3, 3, second_.serial), "the");
+  EXPECT_EQ(*store_->ReadText("t", "a", 3, 3), "the");
+}
+
 TEST_F(ReusedIdsTest, ALateEndIsRefused) {
   EXPECT_CODE(store_->FinalizeUpload("t", "a", 0, DocumentState::kQueued, first_.serial),
               kNotFound);
