@@ -19,6 +19,12 @@ namespace longleaf::store {
 class CrashScript : public CrashFixture {
  protected:
   CrashScript() { options_.disk_cap_bytes = 110'000; }
+  void SetUp() override {}  // each run of the script begins with Begin()
+
+  // The long form of a test.
+  static bool All() { return FromEnvironment("LONGLEAF_CRASH_ALL", 0) != 0; }
+  // To come to an operation that failed without all those before it.
+  static int64_t FirstOperation() { return FromEnvironment("LONGLEAF_CRASH_FIRST", 1); }
 
   using Step = std::function<absl::Status()>;
 
@@ -39,6 +45,17 @@ class CrashScript : public CrashFixture {
     checkpoint.seed = static_cast<uint64_t>(tokens);
     return checkpoint;
   }
+  // An append whose tokens go on from so much text and so many tokens; nothing where one of the
+  // steps that lead there was refused.
+  absl::Status AppendAfter(size_t text_bytes, size_t tokens_before, const DocumentName& name,
+                           const std::string& text, const std::vector<TextToken>& tokens) {
+    const ModelDocument* const document = model_.Find(name);
+    if (document != nullptr &&
+        (document->text.size() != text_bytes || document->tokens.size() != tokens_before)) {
+      return absl::OkStatus();
+    }
+    return AppendOne(name, text, tokens);
+  }
   absl::Status CommitAfter(int64_t base, int64_t tokens, const std::string& document) {
     Checkpoint checkpoint = At(tokens, document);
     checkpoint.base = KeyOf(SomeTokens(base));
@@ -53,11 +70,7 @@ class CrashScript : public CrashFixture {
     return {
         [=, this] { return CreateOne(a, "r1", 5000); },
         [=, this] { return AppendOne(a, SomeText(2500, 1), Tokens(0, 900)); },
-        [=, this] {
-          const ModelDocument* const document = model_.Find(a);
-          if (document != nullptr && document->text.empty()) return absl::OkStatus();  // refused
-          return AppendOne(a, SomeText(1500, 2), Tokens(2500, 300));
-        },
+        [=, this] { return AppendAfter(2500, 900, a, SomeText(1500, 2), Tokens(2500, 300)); },
         [=, this] { return CreateOne(a, "r1", 5000); },
         [=, this] { return FinalizeOne(a); },
         [=, this] { return UpdateOne(a, "named"); },
@@ -68,7 +81,7 @@ class CrashScript : public CrashFixture {
         [=, this] { return CreateOne(b, "r2"); },
         [=, this] { return AppendOne(b, SomeText(3000, 3), Tokens(0, 10)); },
         [=, this] { return ResetOne(b); },
-        [=, this] { return AppendOne(b, "", Tokens(0, 20)); },
+        [=, this] { return AppendAfter(3000, 0, b, "", Tokens(0, 20)); },
         [=, this] { return CommitOne(At(40, "b")); },
         [=, this] { return DropOne(KeyOf(SomeTokens(40))); },
         [=, this] { return CommitOne(At(50, "b")); },

@@ -1,6 +1,6 @@
 // Random operations on the store and its model, with crashes at random disk operations, torn writes
 // and clean restarts in between. After each, the store is what was acknowledged.
-// LONGLEAF_CRASH_SEEDS: how many sequences to run.
+// LONGLEAF_CRASH_SEEDS: how many sequences to run, and these are longer.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -11,7 +11,8 @@
 namespace longleaf::store {
 namespace {
 
-constexpr int kQuickSeeds = 3;
+constexpr int kQuickSeeds = 2;
+constexpr int kQuickSteps = 75;
 constexpr int kSteps = 150;
 
 class StoreCrashModelTest : public CrashFixture {
@@ -23,13 +24,13 @@ class StoreCrashModelTest : public CrashFixture {
     };
   }
 
-  void Run(int seed) {
+  void Run(int seed, int steps) {
     random_.seed(static_cast<uint64_t>(seed));
     until_crash_ = -1;
     options_.disk_cap_bytes = seed % 2 == 0 ? 150'000 : 0;
     Begin();
     until_crash_ = 1 + Pick(200);
-    for (int step = 0; step < kSteps && !HasFailure(); ++step) {
+    for (int step = 0; step < steps && !HasFailure(); ++step) {
       SCOPED_TRACE(step);
       const absl::Status status = RandomStep();
       if (disk_->frozen() || Pick(40) == 0) {
@@ -78,10 +79,11 @@ class StoreCrashModelTest : public CrashFixture {
 };
 
 TEST_F(StoreCrashModelTest, WhatWasAcknowledgedOutlivesEveryCrash) {
-  const int seeds = FromEnvironment("LONGLEAF_CRASH_SEEDS", kQuickSeeds);
+  const int long_form = FromEnvironment("LONGLEAF_CRASH_SEEDS", 0);
+  const int seeds = long_form > 0 ? long_form : kQuickSeeds;
   for (int seed = 1; seed <= seeds && !HasFailure(); ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
-    Run(seed);
+    Run(seed, long_form > 0 ? kSteps : kQuickSteps);
   }
 }
 

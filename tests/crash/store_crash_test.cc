@@ -1,6 +1,6 @@
 // The store stopped dead at every named point (write_point.h), and at every disk operation, of a
 // script that does all that a store does; opening again included.
-// LONGLEAF_CRASH_ALL: each passing of a point and each disk operation, not only some.
+// LONGLEAF_CRASH_ALL: each passing of a point and each disk operation, not only a few.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -23,8 +23,7 @@ TEST_P(StoreCrashTest, WhatWasAcknowledgedIsThereAndNothingElse) {
   options_.at_point = [&](WritePoint point) {
     if (point == GetParam() && --left == 0) disk_->Freeze();
   };
-  const bool all = FromEnvironment("LONGLEAF_CRASH_ALL", 0) != 0;
-  for (int64_t passing = 1;; passing += all ? 1 : passing) {
+  for (int64_t passing = 1; passing == 1 || All(); ++passing) {
     SCOPED_TRACE(testing::Message() << "passing " << passing);
     left = -1;
     Begin();
@@ -55,8 +54,8 @@ TEST_F(DiskCrashTest, AtEveryOperationOfTheDisk) {
     if (--left == 0) disk_->Freeze();
     return rocksdb::IOStatus::OK();
   };
-  const int64_t stride = FromEnvironment("LONGLEAF_CRASH_ALL", 0) != 0 ? 1 : 47;
-  for (int64_t operation = 1;; operation += stride) {
+  const int64_t stride = All() ? 1 : 139;
+  for (int64_t operation = FirstOperation();; operation += stride) {
     SCOPED_TRACE(testing::Message() << "operation " << operation);
     left = -1;
     Begin();
