@@ -18,6 +18,7 @@ LIFE=${SOAK_LIFE_SECONDS:-1200}
 FUZZ=${SOAK_FUZZ_SECONDS:-600}
 FUZZ_LANES=${SOAK_FUZZ_LANES:-1}
 CRASH_SEEDS=${SOAK_CRASH_SEEDS:-200}
+CRASH_TESTS='store_crash_test store_crash_model_test failing_writes_test server_crash_test'
 SEED=${SOAK_SEED:-1}
 JOBS=${JOBS:-$(nproc)}
 PHASES=("$@")
@@ -38,17 +39,17 @@ for phase in "${PHASES[@]}"; do
   esac
 done
 
-# Its rows, as a pattern.
+# Its rows, as names or a pattern.
 rows_of() {
   case $1 in
-    crash) echo '*crash*' ;;
+    crash) echo "$CRASH_TESTS" ;;
     fuzz) echo '*_fuzz' ;;
     *) echo "$1" ;;
   esac
 }
 for phase in "${PHASES[@]}"; do
   # shellcheck disable=SC2046
-  rm -f "$OUT"/rows/$(rows_of "$phase") "$OUT"/rows/.failed-$phase
+  (cd "$OUT/rows" && rm -f $(rows_of "$phase") ".failed-$phase")
 done
 
 # build PRESET TARGET...
@@ -86,6 +87,7 @@ counts_of() {
     grep -a '_soak: ' "$log" | tail -1 | sed 's/^[a-z_]*: //'
   elif tests=$(grep -a '^\[  PASSED  \]' "$log"); then
     echo "$tests" | tail -1 | sed 's/^.*PASSED  \] //'
+    grep -a '^\[  FAILED  \] .*(.* ms)$' "$log" | sed 's/^.*FAILED  \] /failed: /; s/, where.*//; s/ (.*//'
     grep -a '^crash counts: ' "$log" | tail -1
   else
     tail -1 "$log" | tr '|' '/' | cut -c1-200
@@ -95,10 +97,10 @@ counts_of() {
 server_lane() {
   wanted kills && run kills kills build/release/bin/kill_soak --kills "$KILLS" --seed "$SEED"
   if wanted crash; then
-    export LONGLEAF_CRASH_SEEDS=$CRASH_SEEDS
     local test
-    for test in build/release/bin/*crash*_test; do
-      [ -x "$test" ] && run crash "$(basename "$test")" "$test"
+    for test in $CRASH_TESTS; do
+      run crash "$test" env LONGLEAF_CRASH_ALL=1 LONGLEAF_CRASH_SEEDS="$CRASH_SEEDS" \
+        "build/release/bin/$test"
     done
   fi
   wanted asan && run asan asan build/asan/bin/client_soak --seconds "$SECONDS_EACH" --seed "$SEED" --restarts
@@ -151,7 +153,7 @@ wait
   echo '|---|---|---|---|---|'
   for phase in kills crash asan tsan life fuzz; do
     # shellcheck disable=SC2046
-    cat "$OUT"/rows/$(rows_of $phase) 2> /dev/null
+    (cd "$OUT/rows" && cat $(rows_of "$phase") 2> /dev/null)
   done
 } > "$OUT/table.md"
 cat "$OUT/table.md"
