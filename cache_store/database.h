@@ -154,7 +154,7 @@ class Database {
   const int64_t min_free_bytes_;
   const std::function<void(WritePoint)> at_point_;
   const std::shared_ptr<DiskHealth> health_;
-  const std::unique_ptr<rocksdb::Env> env_;
+  const std::shared_ptr<rocksdb::Env> env_;
   rocksdb::Options base_options_;
   rocksdb::Options segment_options_;
   std::atomic<bool> deletions_disabled_{false};

@@ -122,8 +122,7 @@ Database::Database(const StoreOptions& options, std::shared_ptr<rocksdb::FileSys
       min_free_bytes_(options.min_free_bytes),
       at_point_(options.at_point),
       health_(std::make_shared<DiskHealth>()),
-      env_(rocksdb::NewCompositeEnv(
-          MakeRetryable(std::move(file_system), [health = health_] { health->PauseBeforeTry(); }))),
+      env_(rocksdb::NewCompositeEnv(MakeRetryable(std::move(file_system), health_))),
       base_options_(BaseOptions(env_.get())),
       segment_options_(SegmentOptions(base_options_)) {
   base_options_.listeners.push_back(health_);
@@ -132,10 +131,13 @@ Database::Database(const StoreOptions& options, std::shared_ptr<rocksdb::FileSys
 Database::~Database() { Close(); }
 
 void Database::Close() {
-  health_->PrepareToClose();
   for (rocksdb::ColumnFamilyHandle*& family : families_) {
     if (family != nullptr) db_->DestroyColumnFamilyHandle(family);
     family = nullptr;
+  }
+  if (db_ != nullptr && health_->failing()) {
+    health_->Abandon(
+        [db = std::shared_ptr<rocksdb::DB>(std::move(db_)), env = env_]() mutable { db.reset(); });
   }
   db_.reset();
 }

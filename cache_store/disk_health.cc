@@ -1,6 +1,9 @@
 // See disk_health.h.
 #include "cache_store/disk_health.h"
 
+#include <thread>
+#include <utility>
+
 #include "cache_store/retryable_file_system.h"
 
 namespace longleaf::store::internal {
@@ -9,11 +12,9 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds kPause{200};
-// How long a try is kept from beginning or going on: from PrepareToClose until RocksDB has taken
-// note of the closing: a few instructions, and the luck of being scheduled.
+// How long the first try is kept from beginning, for what fails at the same time on another thread.
 constexpr std::chrono::milliseconds kHold{30};
-// Only a disk that does not answer makes a try longer, and then closing waits for the disk anyhow.
-constexpr std::chrono::seconds kLongestTry{1};
+constexpr std::chrono::seconds kLongestClose{1};
 
 }  // namespace
 
@@ -36,29 +37,47 @@ void DiskHealth::WaitUntil(Time time) {
 
 void DiskHealth::PauseBeforeTry() {
   MutexLock lock(&mutex_);
-  if (!trying_) return;
-  ++paused_;
-  changed_.NotifyAll();
   const Time next_try = Clock::now() + kPause;
-  while (!closing_ && Clock::now() < next_try) WaitUntil(next_try);
-  if (closing_) {
-    const Time begun = Clock::now() + kHold;
-    while (Clock::now() < begun) WaitUntil(begun);
-  }
-  --paused_;
+  while (!abandoned() && trying_ && Clock::now() < next_try) WaitUntil(next_try);
 }
 
-void DiskHealth::PrepareToClose() {
-  const Time deadline = Clock::now() + kLongestTry;
+void DiskHealth::Abandon(std::function<void()> close) {
+  {
+    MutexLock lock(&mutex_);
+    abandoned_.store(true, std::memory_order_release);
+    changed_.NotifyAll();
+  }
+  Unlock();
+  std::thread([self = shared_from_this(), close = std::move(close)]() mutable {
+    close();
+    close = nullptr;
+    MutexLock lock(&self->mutex_);
+    self->closed_ = true;
+    self->changed_.NotifyAll();
+  }).detach();
+  // What waits inside RocksDB says nothing; then this is long enough for it to have come there.
+  const Time patience = Clock::now() + kLongestClose;
   MutexLock lock(&mutex_);
-  closing_ = true;
-  changed_.NotifyAll();
-  while (trying_ && paused_ == 0 && Clock::now() < deadline) WaitUntil(deadline);
+  while (!closed_ && Clock::now() < patience) WaitUntil(patience);
+}
+
+void DiskHealth::SetUnlock(std::function<void()> unlock) {
+  MutexLock lock(&mutex_);
+  unlock_ = std::move(unlock);
+}
+
+void DiskHealth::Unlock() {
+  std::function<void()> unlock;
+  {
+    MutexLock lock(&mutex_);
+    unlock.swap(unlock_);
+  }
+  if (unlock) unlock();
 }
 
 void DiskHealth::Reset() {
   MutexLock lock(&mutex_);
-  failing_ = full_ = trying_ = closing_ = false;
+  failing_ = full_ = trying_ = false;
 }
 
 void DiskHealth::OnBackgroundError(rocksdb::BackgroundErrorReason reason, rocksdb::Status* error) {
@@ -70,11 +89,11 @@ void DiskHealth::OnBackgroundError(rocksdb::BackgroundErrorReason reason, rocksd
   full_ = full;
   failing_ = true;
   if (error->IsIOError()) trying_ = true;
-  if (!first || closing_) return;
+  if (!first || abandoned()) return;
   // The first try begins when this returns. What fails at the same time on another thread, a change
   // of files, is first to have turned off file deletions (Database::ChangeFiles).
   const Time begin = Clock::now() + kHold;
-  while (!closing_ && Clock::now() < begin) WaitUntil(begin);
+  while (!abandoned() && Clock::now() < begin) WaitUntil(begin);
 }
 
 void DiskHealth::OnErrorRecoveryEnd(const rocksdb::BackgroundErrorRecoveryInfo& info) {

@@ -5,8 +5,10 @@
 
 #include <rocksdb/listener.h>
 
+#include <atomic>
 #include <chrono>
-#include <cstdint>
+#include <functional>
+#include <memory>
 
 #include "absl/status/status.h"
 #include "cache_store/mutex.h"
@@ -14,19 +16,25 @@
 namespace longleaf::store::internal {
 
 // Thread-safe. RocksDB holds it as long as it likes.
-class DiskHealth : public rocksdb::EventListener {
+class DiskHealth : public rocksdb::EventListener, public std::enable_shared_from_this<DiskHealth> {
  public:
   bool failing();
   // Not OK, saying which, while the disk is full or fails.
   absl::Status Check();
 
-  // Every try begins by creating a file, and waits here before: the pause between two tries. It is
-  // not made where RocksDB means it (bgerror_resume_retry_interval), because version 7.8, closed
-  // during that, waits for ever. Closed during a try, it ends the try.
+  // Every try begins by creating a file, and waits here before: the pause between two tries.
   void PauseBeforeTry();
-  // Right before the database is closed: returns when no try is going on, or when one waits above,
-  // where it is held long enough for the closing to have begun.
-  void PrepareToClose();
+
+  // RocksDB 7.8, closed while it tries, can wait for ever. A database whose disk fails is therefore
+  // abandoned, which leaves the disk as a crash would: from now on nothing of it reaches the disk,
+  // and its lock is given up. `close` closes it, on a thread of its own. Returns when it is closed,
+  // or waits for ever, where it disturbs nobody.
+  void Abandon(std::function<void()> close);
+  bool abandoned() const { return abandoned_.load(std::memory_order_acquire); }
+  // How to give up the lock on the directory, and doing so, once.
+  void SetUnlock(std::function<void()> unlock);
+  void Unlock();
+
   // Before the database is opened again.
   void Reset();
 
@@ -43,8 +51,9 @@ class DiskHealth : public rocksdb::EventListener {
   bool failing_ ABSL_GUARDED_BY(mutex_) = false;
   bool full_ ABSL_GUARDED_BY(mutex_) = false;    // what the last failure was
   bool trying_ ABSL_GUARDED_BY(mutex_) = false;  // until RocksDB says that it has ended
-  bool closing_ ABSL_GUARDED_BY(mutex_) = false;
-  int64_t paused_ ABSL_GUARDED_BY(mutex_) = 0;  // threads in PauseBeforeTry
+  std::function<void()> unlock_ ABSL_GUARDED_BY(mutex_);
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;
+  std::atomic<bool> abandoned_{false};
 };
 
 }  // namespace longleaf::store::internal

@@ -12,15 +12,17 @@
 
 #include <rocksdb/file_system.h>
 
-#include <functional>
 #include <memory>
 #include <string_view>
 
 namespace longleaf::store::internal {
 
-// `before_create` is called before a file is created.
+class DiskHealth;
+
+// `health` says when to pause, and whether the database is abandoned: nothing reaches the disk
+// then.
 std::shared_ptr<rocksdb::FileSystem> MakeRetryable(std::shared_ptr<rocksdb::FileSystem> target,
-                                                   std::function<void()> before_create);
+                                                   std::shared_ptr<DiskHealth> health);
 
 // Whether the message of a status began as "no space" below.
 bool MeansNoSpace(std::string_view message);
