@@ -87,10 +87,6 @@ class WatchCall final : public WriteCall<WatchCall, v1::WatchDocumentResponse> {
       MutexLock lock(&mutex_);
       dirty_ = false;
     }
-    if (last_) {
-      End(absl::OkStatus());
-      return;
-    }
     const std::optional<ProgressBoard::Entry> live = context_->engine->board().Find(name_);
     absl::StatusOr<store::DocumentRecord> record = context_->documents->Get(name_.id);
     if (!record.ok()) {
@@ -102,9 +98,9 @@ class WatchCall final : public WriteCall<WatchCall, v1::WatchDocumentResponse> {
     now.set_state(document.state());
     *now.mutable_progress() = document.progress();
     now.set_failure(document.failure());
-    last_ = document.state() == v1::DOCUMENT_STATE_ACTIVE ||
-            document.state() == v1::DOCUMENT_STATE_FAILED;
-    if (context_->draining && !last_) {
+    const bool last = document.state() == v1::DOCUMENT_STATE_ACTIVE ||
+                      document.state() == v1::DOCUMENT_STATE_FAILED;
+    if (context_->draining && !last) {
       End(Draining());
       return;
     }
@@ -114,11 +110,10 @@ class WatchCall final : public WriteCall<WatchCall, v1::WatchDocumentResponse> {
       return;
     }
     sent_ = std::move(bytes);
-    if (last_) {
-      MutexLock lock(&mutex_);
-      dirty_ = true;  // the look after this write ends the call
+    Send(now);
+    if (last) {
+      End(absl::OkStatus());  // without the pause after a message
     }
-    Send(std::move(now));
   }
 
   CallContext* const context_;
@@ -127,9 +122,7 @@ class WatchCall final : public WriteCall<WatchCall, v1::WatchDocumentResponse> {
   store::DocumentName name_;
   std::unique_ptr<ProgressBoard::Subscription> subscription_;
   grpc::Alarm pause_;
-  // Touched by one look at a time.
-  std::string sent_;
-  bool last_ = false;
+  std::string sent_;  // touched by one look at a time
 
   Mutex mutex_;
   bool busy_ ABSL_GUARDED_BY(mutex_) = false;
