@@ -1,6 +1,7 @@
 // See disk_health.h.
 #include "cache_store/disk_health.h"
 
+#include <algorithm>
 #include <thread>
 #include <utility>
 
@@ -14,7 +15,7 @@ using Clock = std::chrono::steady_clock;
 constexpr std::chrono::milliseconds kPause{200};
 // How long the first try is kept from beginning, for what fails at the same time on another thread.
 constexpr std::chrono::milliseconds kHold{30};
-constexpr std::chrono::seconds kLongestClose{1};
+constexpr std::chrono::seconds kLongestClose{2};
 
 }  // namespace
 
@@ -37,8 +38,13 @@ void DiskHealth::WaitUntil(Time time) {
 
 void DiskHealth::PauseBeforeTry() {
   MutexLock lock(&mutex_);
-  const Time next_try = Clock::now() + kPause;
-  while (!abandoned() && trying_ && Clock::now() < next_try) WaitUntil(next_try);
+  // Closed during a try, RocksDB ends it; closed between two, it waits for ever. So an abandoned
+  // one is held here most of the time.
+  Time end = Clock::now() + (abandoned() ? kHold : kPause);
+  while ((trying_ || abandoned()) && Clock::now() < end) {
+    WaitUntil(end);
+    if (abandoned()) end = std::min<Time>(end, Clock::now() + kHold);
+  }
 }
 
 void DiskHealth::Abandon(std::function<void()> close) {
@@ -48,17 +54,22 @@ void DiskHealth::Abandon(std::function<void()> close) {
     changed_.NotifyAll();
   }
   Unlock();
-  std::thread([self = shared_from_this(), close = std::move(close)]() mutable {
+  std::thread closing([self = shared_from_this(), close = std::move(close)]() mutable {
     close();
     close = nullptr;
     MutexLock lock(&self->mutex_);
     self->closed_ = true;
     self->changed_.NotifyAll();
-  }).detach();
+  });
   // What waits inside RocksDB says nothing; then this is long enough for it to have come there.
   const Time patience = Clock::now() + kLongestClose;
-  MutexLock lock(&mutex_);
-  while (!closed_ && Clock::now() < patience) WaitUntil(patience);
+  bool closed = false;
+  {
+    MutexLock lock(&mutex_);
+    while (!closed_ && Clock::now() < patience) WaitUntil(patience);
+    closed = closed_;
+  }
+  closed ? closing.join() : closing.detach();
 }
 
 void DiskHealth::SetUnlock(std::function<void()> unlock) {
