@@ -103,7 +103,8 @@ server_lane() {
         "build/release/bin/$test"
     done
   fi
-  wanted asan && run asan asan build/asan/bin/client_soak --seconds "$SECONDS_EACH" --seed "$SEED" --restarts
+  wanted asan && LSAN_OPTIONS="suppressions=$PWD/tests/lsan_suppressions.txt" \
+    run asan asan build/asan/bin/client_soak --seconds "$SECONDS_EACH" --seed "$SEED" --restarts
   if wanted tsan; then
     TSAN_OPTIONS="suppressions=$PWD/tests/tsan_suppressions.txt" \
       run tsan tsan build/tsan/bin/client_soak --seconds "$SECONDS_EACH" --seed "$SEED" --restarts
