@@ -33,11 +33,13 @@ Engine::Loop::~Loop() {
 }
 
 void Engine::Loop::Post(std::function<void()> command) {
+  // The command may be the last: once it is there, the loop may end and go.
+  const std::shared_ptr<Bell> bell = bell_;
   {
     MutexLock lock(&mutex_);
     commands_.push_back(std::move(command));
   }
-  bell_->Ring();
+  bell->Ring();
 }
 
 void Engine::Loop::Drain(Clock::time_point deadline) {

@@ -315,8 +315,9 @@ void Server::Rep::Shutdown() {
   executor.reset();
   disk.reset();
   grpc_server.reset();
-  engine.reset();
+  // The engine has ended, and a task of its may be about to have said its last word to it.
   io.reset();
+  engine.reset();
 }
 
 Server::Server(std::unique_ptr<Rep> rep) : rep_(std::move(rep)) {}
