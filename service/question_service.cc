@@ -222,11 +222,11 @@ class AskCall final : public WriteCall<AskCall, v1::AskResponse> {
     } else if (auto* finished = std::get_if<AnswerFinished>(&event)) {
       *response.mutable_finished() = ToMessage(*finished);
       if (!finished->evidence.empty()) {
-        SendWithEvidence(*std::move(finished), std::move(response));
+        SendWithEvidence(std::move(*finished), std::move(response));
         return;
       }
     }
-    Send(std::move(response));
+    Send(response);
   }
 
   // The passages are read from the disk, which other answers must not wait for.
@@ -234,7 +234,7 @@ class AskCall final : public WriteCall<AskCall, v1::AskResponse> {
     context_->disk->Run([self = shared_from_this(), finished = std::move(finished),
                          response = std::move(response)]() mutable {
       self->AddEvidence(finished, response.mutable_finished());
-      self->Send(std::move(response));
+      self->Send(response);
     });
   }
 

@@ -79,7 +79,7 @@ class ReadTextCall final : public WriteCall<ReadTextCall, v1::ReadDocumentTextRe
     next_ += static_cast<int64_t>(text->size());
     v1::ReadDocumentTextResponse piece;
     piece.set_chunk(*std::move(text));
-    Send(std::move(piece));
+    Send(piece);
   }
 
   CallContext* const context_;
