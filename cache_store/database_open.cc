@@ -24,6 +24,14 @@ constexpr uint32_t kLayoutVersion = 1;  // FORMAT.md, "Versions"
 // What says which snapshots there are. A cache like these: lost, they are made again.
 constexpr Family kSnapshotIndex[] = {Family::kManifests, Family::kClaims, Family::kAsked};
 
+std::shared_ptr<rocksdb::TableFactory> TablesWith(std::shared_ptr<rocksdb::Cache> cache) {
+  rocksdb::BlockBasedTableOptions table;
+  table.checksum = rocksdb::kXXH3;
+  table.format_version = 5;
+  table.block_cache = std::move(cache);
+  return std::shared_ptr<rocksdb::TableFactory>(rocksdb::NewBlockBasedTableFactory(table));
+}
+
 rocksdb::Options BaseOptions(rocksdb::Env* env) {
   rocksdb::Options options;
   options.env = env;
@@ -43,11 +51,7 @@ rocksdb::Options BaseOptions(rocksdb::Env* env) {
   options.stats_dump_period_sec = 0;
   options.stats_persist_period_sec = 0;
   options.compression = rocksdb::kNoCompression;  // bytes on disk are the bytes that were counted
-  rocksdb::BlockBasedTableOptions table;
-  table.checksum = rocksdb::kXXH3;
-  table.format_version = 5;
-  table.block_cache = rocksdb::NewLRUCache(size_t{16} << 20);
-  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+  options.table_factory = TablesWith(rocksdb::NewLRUCache(size_t{16} << 20));
   return options;
 }
 
@@ -55,27 +59,19 @@ rocksdb::Options BaseOptions(rocksdb::Env* env) {
 // blocks of records and manifests, which answers from memory need while the disk may be slow.
 rocksdb::Options TextOptions(const rocksdb::Options& base) {
   rocksdb::Options options = base;
-  rocksdb::BlockBasedTableOptions table;
-  table.checksum = rocksdb::kXXH3;
-  table.format_version = 5;
-  table.block_cache = rocksdb::NewLRUCache(size_t{8} << 20);
-  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+  options.table_factory = TablesWith(rocksdb::NewLRUCache(size_t{8} << 20));
   return options;
 }
 
 rocksdb::Options SegmentOptions(const rocksdb::Options& base) {
   rocksdb::Options options = base;
   options.disable_auto_compactions = true;
-  rocksdb::BlockBasedTableOptions table;
-  table.checksum = rocksdb::kXXH3;
-  table.format_version = 5;
   // Values are never cached (fill_cache=false): the cache is there for its allocator, which keeps
   // 1 MiB blocks for the next read. A fresh one for every read costs a third of the time.
   rocksdb::LRUCacheOptions cache;
   cache.capacity = size_t{1} << 20;
   cache.memory_allocator = std::make_shared<BlockMemory>();
-  table.block_cache = rocksdb::NewLRUCache(cache);
-  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+  options.table_factory = TablesWith(rocksdb::NewLRUCache(cache));
   return options;
 }
 

@@ -29,12 +29,12 @@ struct CallContext {
   Engine* engine = nullptr;
   Metrics* metrics = nullptr;
   Documents* documents = nullptr;
-  // Three, so that a stalled disk holds up only who needs it: answers from memory pass through the
-  // other two.
-  Executor* disk = nullptr;  // what waits for the disk: uploads, changes, reading text
-  Executor* executor =
-      nullptr;  // what needs a document's record at most, which is in memory mostly
-  Executor* delivery = nullptr;  // handing answers to gRPC
+  // Three, so that a stalled disk holds up only who needs it: `disk` is for uploads, changes and
+  // reading text; `executor` for what needs a document's record at most, which is in memory mostly;
+  // `delivery` hands answers to gRPC.
+  Executor* disk = nullptr;
+  Executor* executor = nullptr;
+  Executor* delivery = nullptr;
   std::atomic<bool> draining{false};
   std::atomic<int64_t> open_uploads{0};
   std::atomic<int64_t> open_streams{0};  // that watch documents and read their texts

@@ -5,6 +5,23 @@
 #include "service/document_streams.h"
 
 namespace longleaf::service {
+namespace {
+
+// The record of documents/{id}.
+absl::StatusOr<store::DocumentRecord> Find(CallContext* context, const std::string& name) {
+  absl::StatusOr<std::string> id = ParseDocumentName(name, "name");
+  if (!id.ok()) {
+    return id.status();
+  }
+  return context->documents->Get(*id);
+}
+
+// With how far its reading is.
+v1::Document Message(CallContext* context, const store::DocumentRecord& record) {
+  return ToMessage(record, context->engine->board().Find({kTenant, record.id}));
+}
+
+}  // namespace
 
 grpc::ServerReadReactor<grpc::ByteBuffer>* DocumentServiceImpl::UploadDocument(
     grpc::CallbackServerContext*, grpc::ByteBuffer* response) {
@@ -28,11 +45,7 @@ grpc::ServerUnaryReactor* DocumentServiceImpl::QueryUpload(grpc::CallbackServerC
       context_, context_->executor, call, bytes, answer,
       [this](const v1::QueryUploadRequest& request,
              v1::QueryUploadResponse* response) -> absl::Status {
-        absl::StatusOr<std::string> id = ParseDocumentName(request.name(), "name");
-        if (!id.ok()) {
-          return id.status();
-        }
-        absl::StatusOr<store::DocumentRecord> record = context_->documents->Get(*id);
+        absl::StatusOr<store::DocumentRecord> record = Find(context_, request.name());
         if (!record.ok()) {
           return record.status();
         }
@@ -48,15 +61,11 @@ grpc::ServerUnaryReactor* DocumentServiceImpl::GetDocument(grpc::CallbackServerC
   return RunUnary<v1::GetDocumentRequest, v1::Document>(
       context_, context_->executor, call, bytes, answer,
       [this](const v1::GetDocumentRequest& request, v1::Document* response) -> absl::Status {
-        absl::StatusOr<std::string> id = ParseDocumentName(request.name(), "name");
-        if (!id.ok()) {
-          return id.status();
-        }
-        absl::StatusOr<store::DocumentRecord> record = context_->documents->Get(*id);
+        absl::StatusOr<store::DocumentRecord> record = Find(context_, request.name());
         if (!record.ok()) {
           return record.status();
         }
-        *response = ToMessage(*record, context_->engine->board().Find({kTenant, *id}));
+        *response = Message(context_, *record);
         return absl::OkStatus();
       });
 }
@@ -74,8 +83,7 @@ grpc::ServerUnaryReactor* DocumentServiceImpl::ListDocuments(grpc::CallbackServe
           return page.status();
         }
         for (const store::DocumentRecord& record : page->documents) {
-          *response->add_documents() =
-              ToMessage(record, context_->engine->board().Find({kTenant, record.id}));
+          *response->add_documents() = Message(context_, record);
         }
         response->set_next_page_token(page->resume_key);
         return absl::OkStatus();
@@ -101,7 +109,7 @@ grpc::ServerUnaryReactor* DocumentServiceImpl::UpdateDocument(grpc::CallbackServ
         if (!record.ok()) {
           return record.status();
         }
-        *response = ToMessage(*record, context_->engine->board().Find({kTenant, *id}));
+        *response = Message(context_, *record);
         return absl::OkStatus();
       });
 }

@@ -122,6 +122,10 @@ TEST_F(QuestionsTest, ADamagedStateIsDroppedCountedAndReadAgainFromTheText) {
   EXPECT_FALSE(after.progress.empty());
   EXPECT_EQ(after.text, before.text);
   EXPECT_EQ(Metric("longleaf_state_rejected_total{reason=\"corrupt\"}"), 1);
+  EXPECT_GE(Metric("longleaf_store_damaged_reads_total"), 1);
+  const double read = Metric("longleaf_document_tokens_total");
+  EXPECT_GT(read, 0);
+  EXPECT_EQ(Metric("longleaf_reread_tokens_total"), read) << "all of it had been read before";
   Restart();
   EXPECT_EQ(Ask("doc", kQuestion).started.tier(), v1::STATE_TIER_DISK);
 }

@@ -143,6 +143,35 @@ TEST_F(UploadsTest, ABrokenUploadGoesOnWhereItWas) {
   EXPECT_EQ(Get("whole").text_sha256(), Get("resumed").text_sha256());
 }
 
+TEST_F(UploadsTest, AnUploadThatNobodyGoesOnWithIsDeleted) {
+  Start();
+  UploadAndWait("whole", Filler(2'000));
+  {
+    grpc::ClientContext context;
+    v1::Document document;
+    auto writer = documents_->UploadDocument(&context, &document);
+    v1::UploadDocumentRequest request;
+    *request.mutable_header() = Header("begun");
+    ASSERT_TRUE(writer->Write(request));
+    request.set_chunk("some text");
+    ASSERT_TRUE(writer->Write(request));
+    writer->WritesDone();
+    EXPECT_FALSE(writer->Finish().ok()) << "it never said that it was finished";
+  }
+  EXPECT_EQ(Get("begun").state(), v1::DOCUMENT_STATE_CREATING);
+  Stop();
+  options_.unfinished_upload_hours = 0;
+  Start();
+  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (Metric("longleaf_uploads_abandoned_total") == 0 &&
+         std::chrono::steady_clock::now() < limit) {
+    std::this_thread::yield();
+  }
+  EXPECT_EQ(Metric("longleaf_uploads_abandoned_total"), 1);
+  EXPECT_EQ(Metric("longleaf_documents{state=\"creating\"}"), 0);
+  EXPECT_EQ(Get("whole").state(), v1::DOCUMENT_STATE_ACTIVE);
+}
+
 TEST_F(UploadsTest, TheDiskCapRefusesTextBeforeItIsWritten) {
   options_.disk_cap_bytes = 96 << 10;
   Start();

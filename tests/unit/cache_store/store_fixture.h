@@ -101,12 +101,12 @@ class StoreTest : public ::testing::Test {
     options_.text_chunk_bytes = 1024;
     options_.clock = [this] { return now_us_; };
   }
-  ~StoreTest() override {
-    store_.reset();
-    std::filesystem::remove_all(options_.path);
-  }
+  ~StoreTest() override { std::filesystem::remove_all(options_.path); }
 
   void SetUp() override { Reopen(); }
+
+  // While the whole fixture stands: closing writes, and a derived one's fault hook sees the writes.
+  void TearDown() override { store_.reset(); }
 
   void Reopen() {
     store_.reset();
