@@ -1,0 +1,42 @@
+// How many prompt tokens a step may read beside the answers that it carries on. What the tokens of
+// a step cost is learned from how long steps take, so that answers flow on nearly as fast as
+// without the reading, whatever the model and the machine.
+//
+// Pure arithmetic: no clock, no lock. For one thread.
+#ifndef LONGLEAF_SERVICE_SCHEDULER_STEP_BUDGET_H_
+#define LONGLEAF_SERVICE_SCHEDULER_STEP_BUDGET_H_
+
+#include <cstdint>
+#include <map>
+
+namespace longleaf::service {
+
+struct StepBudgetOptions {
+  int64_t max_tokens = 512;   // of a step while nobody waits for a token
+  int64_t min_tokens = 8;     // read in a step beside answers, at least: reading always goes on
+  double max_slowdown = 1.6;  // a step with reading takes at most this much of one without
+};
+
+class StepBudget {
+ public:
+  explicit StepBudget(const StepBudgetOptions& options);
+
+  // Prompt tokens for the next step when it carries on `answers` answers. Now and then (rarely) 0
+  // although there would be room: such a step shows what answers alone cost by now.
+  int64_t PromptTokens(int64_t answers);
+
+  // A step of `answers` next tokens and `prompt_tokens` tokens took `seconds`.
+  void Observe(int64_t answers, int64_t prompt_tokens, double seconds);
+
+  // What a step of `answers` answers alone takes, and what a prompt token costs when many are read;
+  // 0 while unknown.
+  double AnswerStepSeconds(int64_t answers) const;
+  double PromptTokenSeconds() const;
+
+ private:
+  const StepBudgetOptions options_;
+};
+
+}  // namespace longleaf::service
+
+#endif  // LONGLEAF_SERVICE_SCHEDULER_STEP_BUDGET_H_

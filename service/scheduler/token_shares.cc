@@ -1,0 +1,1 @@
+#include "service/scheduler/token_shares.h"
