@@ -11,8 +11,8 @@ namespace longleaf::service {
 
 // What there is to do now.
 struct Load {
-  int64_t answers = 0;                   // running, one token a step each
-  int64_t max_answers = 1;               // that may run at once
+  int64_t answers = 0;                   // admitted questions, being read or answered
+  int64_t max_answers = 1;               // that may be admitted at once
   int64_t waiting_questions = 0;         // not yet admitted
   int64_t question_tokens = 0;           // of questions, admitted or not, still to be read
   int64_t document_tokens = 0;           // of documents, queued or being read, still to be read
@@ -40,8 +40,21 @@ class Backlog {
   double SecondsToDocumentSlot(const Load& load) const;
 
  private:
+  // Reads per second, lately. Fading sums, so that long steps count for what they are.
+  struct Rate {
+    double tokens = 0;
+    double seconds = 0;
+
+    void Add(double some_tokens, double some_seconds);
+    double per_second() const;  // 0: unknown
+  };
+
+  // Prompt tokens per second, beside answers or not.
+  double ReadingRate(bool beside_answers) const;
+
   double step_seconds_ = 0;  // running mean over steps with answers
-  double prompt_tokens_per_second_ = 0;
+  Rate beside_answers_;
+  Rate alone_;
   double answer_tokens_ = 0;  // running mean length of an answer
 };
 

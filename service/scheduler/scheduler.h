@@ -10,6 +10,7 @@
 #ifndef LONGLEAF_SERVICE_SCHEDULER_SCHEDULER_H_
 #define LONGLEAF_SERVICE_SCHEDULER_SCHEDULER_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -47,29 +48,41 @@ class Scheduler {
  public:
   explicit Scheduler(const SchedulerOptions& options);
 
-  // States whose work there is, running and waiting, before Compose and AdmissionOrder.
-  void SetActive(absl::Span<const Flow* const> flows) { shares_.SetActive(flows); }
+  // Requests of a kind (kQuestion or kDocument) that wait for admission: indices into `waiting`,
+  // who comes first to who comes last. They count as waiting until the next call for that kind, so
+  // it is to be called each time round, also with none.
+  std::vector<size_t> AdmissionOrder(WorkKind kind, absl::Span<const Flow* const> waiting);
 
-  // The next step, answers first; each index at most once. Empty only when `work` is, or when the
-  // step is all reading and none is due (never twice in a row).
-  // A question's share that reads it whole counts as an output.
+  // The next step, answers first; each index at most once. Empty only when `work` is. A question's
+  // share that reads it whole (all of `tokens`) counts as an output.
   std::vector<Share> Compose(absl::Span<const Work> work);
 
   // That step was carried out and took `seconds`: charges everybody in it.
   void Committed(absl::Span<const Work> work, absl::Span<const Share> step, double seconds);
 
-  // In which order waiting requests are admitted: indices into `waiting`.
-  std::vector<size_t> AdmissionOrder(absl::Span<const Flow* const> waiting) const {
-    return shares_.Order(waiting);
-  }
-
   const StepBudget& budget() const { return budget_; }
-  const TokenShares& shares() const { return shares_; }
+  const TokenShares& question_shares() const { return questions_.shares; }
+  const TokenShares& document_shares() const { return documents_.shares; }
 
  private:
+  // Who has work of a kind: only they hold others back (an answer that runs alone does not wait).
+  struct Kind {
+    TokenShares shares;
+    std::vector<Flow> waiting;  // for admission
+    std::vector<Flow> reading;  // in the last Compose
+  };
+
+  Kind& Of(WorkKind kind) { return kind == WorkKind::kDocument ? documents_ : questions_; }
+  static void Activate(Kind& kind);
+  // Hands out up to `tokens`, least served first; returns those handed out.
+  int64_t Hand(absl::Span<const Work> work, const std::vector<size_t>& of_kind, int64_t tokens,
+               int64_t& outputs, std::vector<Share>& step);
+
   const SchedulerOptions options_;
   StepBudget budget_;
-  TokenShares shares_;
+  Kind questions_;
+  Kind documents_;
+  int64_t document_quarters_ = 0;  // of a token, that documents are due while questions wait
 };
 
 }  // namespace longleaf::service

@@ -6,8 +6,10 @@
 #ifndef LONGLEAF_SERVICE_SCHEDULER_STEP_BUDGET_H_
 #define LONGLEAF_SERVICE_SCHEDULER_STEP_BUDGET_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
+#include <vector>
 
 namespace longleaf::service {
 
@@ -34,7 +36,28 @@ class StepBudget {
   double PromptTokenSeconds() const;
 
  private:
+  // What is known about steps of about so many answers.
+  struct Class {
+    std::vector<double> alone;  // seconds of the last steps without reading, newest last
+    int64_t alone_at = 0;       // observed_ when the newest came
+    double tokens = 0;          // that may be read beside them; 0: not known
+  };
+
+  // The nearest known allowance; options_.min_tokens when there is none.
+  double Allowance(size_t of) const;
+  // How much of max_slowdown is aimed at: less when steps vary much.
+  double Aim() const;
+  void ObserveAlone(Class& answers, double seconds);
+  void ObserveReading(size_t of, int64_t answers, int64_t prompt_tokens, double seconds);
+
   const StepBudgetOptions options_;
+  std::map<size_t, Class> classes_;
+  int64_t observed_ = 0;             // steps
+  int64_t reading_since_probe_ = 0;  // reading steps since PromptTokens returned 0
+  int64_t contradictions_ = 0;       // reading steps in a row that no allowance explains
+  double mean_slowdown_ = 0;         // of reading steps
+  double deviation_ = 0;             // from it, mean
+  double prompt_token_seconds_ = 0;
 };
 
 }  // namespace longleaf::service

@@ -1,1 +1,160 @@
 #include "service/scheduler/token_shares.h"
+
+#include <algorithm>
+#include <limits>
+#include <numeric>
+#include <utility>
+
+namespace longleaf::service {
+namespace {
+
+// Of those who are gone, this many are remembered at most: the ones that were served most.
+constexpr size_t kMaxIdleTenants = 256;
+constexpr size_t kMaxIdleDocuments = 16;  // of each tenant
+// How many SetActive calls lie between two looks at who can be forgotten.
+constexpr uint64_t kForgetEvery = 64;
+// Counters begin anew above this: far from overflow, whatever is charged at once.
+constexpr int64_t kRenormalise = int64_t{1} << 60;
+constexpr int64_t kMaxCharge = int64_t{1} << 40;
+
+}  // namespace
+
+void TokenShares::Level::Activate(absl::Span<const std::string* const> names, uint64_t now) {
+  // Whoever was at work before and still is says where newcomers begin.
+  int64_t lowest = std::numeric_limits<int64_t>::max();
+  for (const std::string* name : names) {
+    const auto found = counters.find(*name);
+    if (found != counters.end() && found->second.seen + 1 >= now && found->second.seen != 0) {
+      lowest = std::min(lowest, found->second.served);
+    }
+  }
+  const int64_t begin = lowest == std::numeric_limits<int64_t>::max() ? floor : lowest;
+  lowest = std::numeric_limits<int64_t>::max();
+  for (const std::string* name : names) {
+    Counter& counter = counters[*name];
+    if (counter.seen == 0 || counter.seen + 1 < now) {
+      counter.served = std::max(counter.served, begin);
+    }
+    counter.seen = now;
+    lowest = std::min(lowest, counter.served);
+  }
+  floor = std::max(floor, lowest);
+  if (floor > kRenormalise) {
+    for (auto& [name, counter] : counters) {
+      counter.served = std::max<int64_t>(0, counter.served - floor);
+    }
+    floor = 0;
+  }
+}
+
+void TokenShares::Level::Charge(const std::string& name, int64_t tokens) {
+  const auto [at, is_new] = counters.try_emplace(name);
+  Counter& counter = at->second;
+  if (is_new) {
+    counter.served = floor;
+  }
+  counter.served = std::min(counter.served, std::numeric_limits<int64_t>::max() - kMaxCharge) +
+                   std::clamp<int64_t>(tokens, 0, kMaxCharge);
+}
+
+void TokenShares::Level::Forget(uint64_t now, size_t max_idle) {
+  std::vector<std::pair<int64_t, std::string>> idle;
+  for (auto at = counters.begin(); at != counters.end();) {
+    if (at->second.seen == now) {
+      ++at;
+    } else if (at->second.served <= floor) {
+      at = counters.erase(at);  // it would be lifted to where somebody new begins
+    } else {
+      idle.emplace_back(at->second.served, at->first);
+      ++at;
+    }
+  }
+  if (idle.size() > max_idle) {
+    const auto kept = idle.end() - static_cast<std::ptrdiff_t>(max_idle);
+    std::nth_element(idle.begin(), kept, idle.end());
+    for (auto at = idle.begin(); at != kept; ++at) {
+      counters.erase(at->second);
+    }
+  }
+}
+
+int64_t TokenShares::Level::Served(const std::string& name) const {
+  const auto found = counters.find(name);
+  return found == counters.end() ? floor : found->second.served;
+}
+
+void TokenShares::SetActive(absl::Span<const Flow* const> flows) {
+  ++now_;
+  if (flows.empty()) {  // nobody waits: what somebody was served, nobody else went without
+    tenants_ = Level();
+    documents_.clear();
+    return;
+  }
+  std::vector<const Flow*> sorted(flows.begin(), flows.end());
+  std::sort(sorted.begin(), sorted.end(), [](const Flow* a, const Flow* b) { return *a < *b; });
+  std::vector<const std::string*> tenants;
+  std::vector<const std::string*> documents;
+  for (size_t i = 0; i < sorted.size();) {
+    const std::string& tenant = sorted[i]->tenant;
+    documents.clear();
+    for (; i < sorted.size() && sorted[i]->tenant == tenant; ++i) {
+      if (documents.empty() || *documents.back() != sorted[i]->document) {
+        documents.push_back(&sorted[i]->document);
+      }
+    }
+    tenants.push_back(&tenant);
+    documents_[tenant].Activate(documents, now_);
+  }
+  tenants_.Activate(tenants, now_);
+  if (now_ % kForgetEvery != 0) {
+    return;
+  }
+  tenants_.Forget(now_, kMaxIdleTenants);
+  for (auto at = documents_.begin(); at != documents_.end();) {
+    if (tenants_.counters.contains(at->first)) {
+      at->second.Forget(now_, kMaxIdleDocuments);
+      ++at;
+    } else {
+      at = documents_.erase(at);
+    }
+  }
+}
+
+void TokenShares::Charge(const Flow& flow, int64_t tokens) {
+  tenants_.Charge(flow.tenant, tokens);
+  documents_[flow.tenant].Charge(flow.document, tokens);
+}
+
+std::vector<size_t> TokenShares::Order(absl::Span<const Flow* const> flows) const {
+  struct Place {
+    int64_t tenant;
+    int64_t document;
+    size_t index;
+    auto operator<=>(const Place&) const = default;
+  };
+  std::vector<Place> places;
+  places.reserve(flows.size());
+  for (size_t i = 0; i < flows.size(); ++i) {
+    const auto documents = documents_.find(flows[i]->tenant);
+    places.push_back(
+        {tenants_.Served(flows[i]->tenant),
+         documents == documents_.end() ? 0 : documents->second.Served(flows[i]->document), i});
+  }
+  std::sort(places.begin(), places.end());
+  std::vector<size_t> order(flows.size());
+  std::transform(places.begin(), places.end(), order.begin(),
+                 [](const Place& place) { return place.index; });
+  return order;
+}
+
+int64_t TokenShares::TenantLead(const std::string& tenant) const {
+  return std::max<int64_t>(0, tenants_.Served(tenant) - tenants_.floor);
+}
+
+size_t TokenShares::flows() const {
+  return std::accumulate(
+      documents_.begin(), documents_.end(), size_t{0},
+      [](size_t sum, const auto& of_tenant) { return sum + of_tenant.second.counters.size(); });
+}
+
+}  // namespace longleaf::service

@@ -7,7 +7,9 @@
 #ifndef LONGLEAF_SERVICE_SCHEDULER_TOKEN_SHARES_H_
 #define LONGLEAF_SERVICE_SCHEDULER_TOKEN_SHARES_H_
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -26,15 +28,16 @@ struct Flow {
 
 class TokenShares {
  public:
-  // States who has work from now on (duplicates allowed): newcomers are lifted, those that are gone
-  // are forgotten as soon as their counter no longer matters. Memory is bounded by the number of
+  // States who has work that waits from now on (duplicates allowed): newcomers are lifted, those
+  // that are gone are forgotten soon after their counter has ceased to matter; all are when nobody
+  // waits (nobody went without what the others were served). Memory is bounded by the number of
   // flows at work and a constant.
   void SetActive(absl::Span<const Flow* const> flows);
 
-  // `tokens` were served to `flow`; charged to its document and its tenant.
+  // `tokens` were served to `flow`, at work or not; charged to its document and its tenant.
   void Charge(const Flow& flow, int64_t tokens);
 
-  // Indices into `flows`, which must be active, from who is served first to who comes last: by the
+  // Indices into `flows`, from who is served first to who comes last: by the
   // tenant's counter, then the document's, then the order given. Deterministic.
   std::vector<size_t> Order(absl::Span<const Flow* const> flows) const;
 
@@ -43,12 +46,24 @@ class TokenShares {
   size_t flows() const;  // held in memory
 
  private:
-  struct Tenant {
+  struct Counter {
     int64_t served = 0;
-    bool active = false;
-    std::map<std::string, int64_t> documents;  // -> served
+    uint64_t seen = 0;  // the last SetActive that named it
   };
-  std::map<std::string, Tenant> tenants_;
+  // Counters that are compared with one another: of all tenants, or of a tenant's documents.
+  struct Level {
+    std::map<std::string, Counter, std::less<>> counters;
+    int64_t floor = 0;  // of the least served at work; where newcomers begin
+
+    void Activate(absl::Span<const std::string* const> names, uint64_t now);
+    void Charge(const std::string& name, int64_t tokens);
+    void Forget(uint64_t now, size_t max_idle);
+    int64_t Served(const std::string& name) const;
+  };
+
+  Level tenants_;
+  std::map<std::string, Level, std::less<>> documents_;  // of each tenant held
+  uint64_t now_ = 0;                                     // SetActive calls
 };
 
 }  // namespace longleaf::service
