@@ -6,10 +6,16 @@
 // cuda/. Nothing here knows what a document, a question or a file is.
 //
 // Threads: one thread at a time may use a Backend and its objects; operations may use threads of
-// their own inside. The exception lets the disk work beside the steps: Export, and Import after
-// PrepareImport, may run on any thread while the owner runs steps, as long as nobody branches,
-// destroys or puts into a batch that same State meanwhile (a branch of it is another State; the
-// pages they share are only read). Objects made by a backend must be destroyed before it.
+// their own inside. The exceptions let the disk work beside the steps:
+// - Export may run on any threads while the owner runs steps, as long as nobody destroys that same
+//   State or puts it into a batch meanwhile (a branch of it is another State; the pages they share
+//   are only read).
+// - Import, after PrepareImport, may run on any threads at once, for ranges that do not overlap,
+//   while the owner branches that same State and runs steps with it and its branches: the layers
+//   that are ready (State::LayerReady) are used, the others are refused. It must not be destroyed
+//   before the last Import into it has returned.
+// - State::LayerReady may be asked by any thread while the State lives.
+// Objects made by a backend must be destroyed before it.
 //
 // Errors: every call that can fail for want of memory or because of a device says so by Status.
 // Shapes that do not fit together are a caller's bug and give INVALID_ARGUMENT, never a crash.
@@ -106,6 +112,12 @@ class State {
   virtual int64_t cores() const = 0;      // core tokens held = policy.CoresAfter(tokens)
   virtual int64_t first_raw() const = 0;  // 0-based: raw tokens first_raw .. tokens-1 are readable
   virtual int64_t bytes() const = 0;      // memory of its pages, shared ones counted in full
+
+  // Whether everything of this layer is there: false only while an import into this state, or into
+  // the one it was branched from, has not brought all of the layer, and for ever when that import
+  // was given up. Requires 0 <= layer < shape().layers. Any thread; what was imported before the
+  // answer true is visible to who asked.
+  virtual bool LayerReady(int64_t layer) const = 0;
 };
 
 // One member of a ragged batch. Its activations are `rows` consecutive rows; members follow one
@@ -162,6 +174,7 @@ struct BackendMemory {
   int64_t activation_bytes = 0;
   int64_t state_bytes = 0;           // pages in use, each counted once however many share it
   int64_t state_capacity_bytes = 0;  // the hard limit given at construction
+  int64_t state_pool_bytes = 0;      // taken from the machine: those in use, and free ones kept
 };
 
 class Backend {
@@ -185,14 +198,18 @@ class Backend {
   // ---- states
   // An empty state. Costs no pages yet.
   virtual absl::StatusOr<std::unique_ptr<State>> NewState(const StateShape& shape) = 0;
-  // A state equal to `parent` that shares its pages. `parent` may go on, or be destroyed.
+  // A state equal to `parent` that shares its pages. `parent` may go on, or be destroyed. When an
+  // import into `parent` is under way the branch gets its layers as they arrive; a parent that is
+  // destroyed before leaves it without the rest.
   virtual absl::StatusOr<std::unique_ptr<State>> Branch(const State& parent) = 0;
   // Bytes of new pages that adding `rows` tokens to `state` takes (copies of shared ones included).
   virtual int64_t BytesToGrow(const State& state, int64_t rows) const = 0;
 
   // A step: BeginStep, then for each layer the operations below, then CommitStep; or AbortStep at
   // any point, after which every state is as before BeginStep. All layers or none.
-  // Takes all pages the step needs. RESOURCE_EXHAUSTED leaves all states untouched.
+  // Takes all pages the step needs. RESOURCE_EXHAUSTED leaves all states untouched. States whose
+  // import is under way are welcome; RotaryAppendPool, Attention and Export of a layer that is not
+  // ready are FAILED_PRECONDITION.
   virtual absl::Status BeginStep(Batch batch) = 0;
   // Adds rows to tokens(), and lets go of raw pages that no later query can see.
   virtual void CommitStep(Batch batch) = 0;
@@ -235,8 +252,9 @@ class Backend {
   // core token). heads = core_heads() or kv_heads. Bytes = 2 * count * heads * d * 4.
   virtual absl::Status Export(const State& state, int64_t layer, StatePart part, int64_t first,
                               int64_t count, absl::Span<std::byte> out) = 0;
-  // Makes an EMPTY state hold `tokens` tokens with readable raw tokens first_raw .. tokens-1. Every
-  // (layer, part) range must then be imported before the state is used.
+  // Makes an EMPTY state hold `tokens` tokens with readable raw tokens first_raw .. tokens-1, that
+  // Import then brings: every range of every (layer, part) once, in any order, by any threads. A
+  // layer can be used as soon as all of it is there.
   virtual absl::Status PrepareImport(State& state, int64_t tokens, int64_t first_raw) = 0;
   virtual absl::Status Import(State& state, int64_t layer, StatePart part, int64_t first,
                               int64_t count, absl::Span<const std::byte> in) = 0;

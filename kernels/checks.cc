@@ -237,6 +237,19 @@ Status CheckAttention(int64_t layer, Batch batch, Rows rows, const Tensor& qkv, 
   return status;
 }
 
+Status CheckLayerReady(const State& state, int64_t layer) {
+  if (state.LayerReady(layer)) return OkStatus();
+  return absl::FailedPreconditionError(
+      StrCat("layer ", layer, " of a state has not been imported yet"));
+}
+
+Status CheckLayerReady(Batch batch, int64_t layer) {
+  for (const BatchItem& item : batch) {
+    if (Status status = CheckLayerReady(*item.state, layer); !status.ok()) return status;
+  }
+  return OkStatus();
+}
+
 Status CheckRange(const State& state, int64_t layer, StatePart part, int64_t first, int64_t count,
                   size_t bytes) {
   const StateShape& shape = state.shape();

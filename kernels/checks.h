@@ -45,6 +45,10 @@ absl::Status CheckRotaryAppendPool(int64_t layer, Batch batch, const Rotary& rot
 absl::Status CheckAttention(int64_t layer, Batch batch, Rows rows, const Tensor& qkv,
                             const Tensor& out);
 
+// FAILED_PRECONDITION unless `layer` (which exists) of the state, or of all states, is ready.
+absl::Status CheckLayerReady(const State& state, int64_t layer);
+absl::Status CheckLayerReady(Batch batch, int64_t layer);
+
 // A range of core or raw tokens of one layer and the bytes for it.
 absl::Status CheckRange(const State& state, int64_t layer, StatePart part, int64_t first,
                         int64_t count, size_t bytes);

@@ -135,13 +135,14 @@ Status ReferenceBackend::RotaryAppendPool(int64_t layer, Batch batch, const Rota
                                           Tensor qkv) {
   Status status = CheckRotaryAppendPool(layer, batch, rotary, qkv);
   if (status.ok()) status = CheckStep(batch);
+  if (status.ok()) status = CheckLayerReady(batch, layer);
   if (!status.ok()) return status;
   float* row = qkv.data;
   for (const BatchItem& item : batch) {
     auto& state = static_cast<ReferenceState&>(*item.state);
     const StateShape& shape = state.shape();
     const int64_t d = shape.head_dim;
-    ReferenceLayer& to = state.layers[static_cast<size_t>(layer)];
+    ReferenceLayer& to = state.OwnLayer(layer);
     state.Truncate(to);
     for (int64_t r = 0; r < item.rows; ++r, row += qkv.cols) {
       const int64_t token = state.tokens() + r;
@@ -174,15 +175,17 @@ Status ReferenceBackend::Attention(int64_t layer, Batch batch, Rows rows, const 
                                    Tensor out) {
   Status status = CheckAttention(layer, batch, rows, qkv, out);
   if (status.ok()) status = CheckStep(batch);
+  if (status.ok()) status = CheckLayerReady(batch, layer);
   if (!status.ok()) return status;
   const float* row = qkv.data;
   float* to = out.data;
   for (const BatchItem& item : batch) {
-    const auto& state = static_cast<const ReferenceState&>(*item.state);
+    auto& state = static_cast<ReferenceState&>(*item.state);
+    const ReferenceLayer& from = state.OwnLayer(layer);
     for (int64_t r = 0; r < item.rows; ++r, row += qkv.cols) {
       if (rows == Rows::kOutputs && r < item.rows - item.outputs) continue;
       float* mass = r == item.rows - 1 ? item.attention_mass : nullptr;
-      Attend(state, state.layers[static_cast<size_t>(layer)], state.tokens() + r, row, to, mass);
+      Attend(state, from, state.tokens() + r, row, to, mass);
       to += out.cols;
     }
   }

@@ -30,14 +30,14 @@ Status Exhausted(int64_t needed, const BackendMemory& memory) {
                                                    memory.state_capacity_bytes, " in use"));
 }
 
-// Where a range of one layer lies, as canonical bytes are ordered: keys, then values.
+// Where a range of a layer of `state` lies, as canonical bytes are ordered: keys, then values.
 struct Range {
   float* keys;    // [count, heads, d]
   float* values;  // [count, heads, d]
   size_t bytes;   // of each
 };
-Range RangeOf(ReferenceState& state, int64_t layer, StatePart part, int64_t first, int64_t count) {
-  ReferenceLayer& l = state.layers[static_cast<size_t>(layer)];
+Range RangeOf(const ReferenceState& state, ReferenceLayer& l, StatePart part, int64_t first,
+              int64_t count) {
   if (part == StatePart::kCore) {
     const int64_t at = first * state.core_width();
     return {l.core_k.data() + at, l.core_v.data() + at,
@@ -57,14 +57,14 @@ StatusOr<std::unique_ptr<State>> ReferenceBackend::NewState(const StateShape& sh
 
 StatusOr<std::unique_ptr<State>> ReferenceBackend::Branch(const State& parent) {
   const ReferenceState& from = Cast(parent);
-  if (from.step_rows != 0 || from.missing_floats != 0) {
-    return absl::InvalidArgumentError("a branch of a state in a step or an import");
-  }
+  if (from.step_rows != 0) return absl::InvalidArgumentError("a branch of a state in a step");
   if (memory_.state_bytes + from.bytes() > memory_.state_capacity_bytes) {
     return Exhausted(from.bytes(), memory_);
   }
   auto to = std::make_unique<ReferenceState>(from.shape(), &memory_.state_bytes);
   to->layers = from.layers;
+  to->import = from.import;
+  to->in_import = from.in_import;
   to->SetCounts(from.tokens(), from.first_raw());
   to->Charge(from.bytes());
   return to;
@@ -83,8 +83,6 @@ Status ReferenceBackend::BeginStep(Batch batch) {
     }
     const ReferenceState& state = Cast(*item.state);
     if (state.step_rows != 0) return absl::InvalidArgumentError("a state is in a step already");
-    if (state.missing_floats != 0)
-      return absl::InvalidArgumentError("a state's import is not whole");
     needed += state.BytesToGrow(item.rows);
   }
   if (memory_.state_bytes + needed > memory_.state_capacity_bytes) {
@@ -106,7 +104,8 @@ void ReferenceBackend::CommitStep(Batch batch) {
     const int64_t first_raw = std::max(state.first_raw(), policy.FirstRaw(tokens));
     const ptrdiff_t gone =
         static_cast<ptrdiff_t>((first_raw - state.first_raw()) * state.raw_width());
-    for (ReferenceLayer& layer : state.layers) {
+    for (int64_t l = 0; l < state.shape().layers; ++l) {
+      ReferenceLayer& layer = state.OwnLayer(l);
       layer.raw_k.erase(layer.raw_k.begin(), layer.raw_k.begin() + gone);
       layer.raw_v.erase(layer.raw_v.begin(), layer.raw_v.begin() + gone);
     }
@@ -119,7 +118,9 @@ void ReferenceBackend::CommitStep(Batch batch) {
 void ReferenceBackend::AbortStep(Batch batch) {
   for (const BatchItem& item : batch) {
     ReferenceState& state = Cast(*item.state);
-    for (ReferenceLayer& layer : state.layers) state.Truncate(layer);
+    for (int64_t l = 0; l < state.shape().layers; ++l) {
+      if (!state.InImport(l)) state.Truncate(state.layers[static_cast<size_t>(l)]);
+    }
     state.step_rows = 0;
     state.Charge(state.BytesOf(state.cores(), state.tokens() - state.first_raw()));
   }
@@ -130,8 +131,11 @@ Status ReferenceBackend::Export(const State& state, int64_t layer, StatePart par
   if (Status status = CheckRange(state, layer, part, first, count, out.size()); !status.ok()) {
     return status;
   }
+  if (Status status = CheckLayerReady(state, layer); !status.ok()) return status;
   // The range is only read; one RangeOf serves both directions.
-  const Range range = RangeOf(const_cast<ReferenceState&>(Cast(state)), layer, part, first, count);
+  const ReferenceState& from = Cast(state);
+  const Range range =
+      RangeOf(from, const_cast<ReferenceLayer&>(from.Layer(layer)), part, first, count);
   if (range.bytes == 0) return OkStatus();
   std::memcpy(out.data(), range.keys, range.bytes);
   std::memcpy(out.data() + range.bytes, range.values, range.bytes);
@@ -145,8 +149,11 @@ Status ReferenceBackend::PrepareImport(State& state, int64_t tokens, int64_t fir
   const int64_t bytes = to.BytesOf(to.shape().policy.CoresAfter(tokens), tokens - first_raw);
   if (memory_.state_bytes + bytes > memory_.state_capacity_bytes) return Exhausted(bytes, memory_);
   to.SetCounts(tokens, first_raw);
-  for (ReferenceLayer& layer : to.layers) to.Truncate(layer);  // grows: there was nothing
-  to.missing_floats = bytes / int64_t{sizeof(float)};
+  to.import = std::make_shared<ReferenceImport>(to.shape().layers,
+                                                bytes / int64_t{sizeof(float)} / to.shape().layers);
+  to.in_import.assign(to.import->layers.size(), true);
+  to.imports = true;
+  for (ReferenceLayer& layer : to.import->layers) to.Truncate(layer);  // grows: there was nothing
   to.Charge(bytes);
   return OkStatus();
 }
@@ -158,13 +165,15 @@ Status ReferenceBackend::Import(State& state, int64_t layer, StatePart part, int
   }
   ReferenceState& to = Cast(state);
   const int64_t floats = static_cast<int64_t>(in.size() / sizeof(float));
-  if (to.missing_floats.fetch_sub(floats) < floats) {
-    return absl::InvalidArgumentError("import of a range twice");
+  if (!to.imports || !to.import->progress.Claim(layer, floats)) {
+    return absl::InvalidArgumentError("import of a range twice, or without PrepareImport");
   }
-  const Range range = RangeOf(to, layer, part, first, count);
+  const Range range =
+      RangeOf(to, to.import->layers[static_cast<size_t>(layer)], part, first, count);
   if (range.bytes == 0) return OkStatus();
   std::memcpy(range.keys, in.data(), range.bytes);
   std::memcpy(range.values, in.data() + range.bytes, range.bytes);
+  to.import->progress.Written(layer, floats);
   return OkStatus();
 }
 

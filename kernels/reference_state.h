@@ -2,12 +2,13 @@
 #ifndef LONGLEAF_KERNELS_REFERENCE_STATE_H_
 #define LONGLEAF_KERNELS_REFERENCE_STATE_H_
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "kernels/backend.h"
+#include "kernels/import_progress.h"
 
 namespace longleaf::kernels {
 
@@ -17,6 +18,16 @@ struct ReferenceLayer {
   std::vector<float> core_v;  // [cores, core_heads, d]
   std::vector<float> raw_k;   // [tokens - first_raw, kv_heads, d], rotated
   std::vector<float> raw_v;   // [tokens - first_raw, kv_heads, d]
+};
+
+// An import: what it has brought, and how much that is. Every state that needs it takes a copy of a
+// layer when it first uses it.
+struct ReferenceImport {
+  ReferenceImport(int64_t layer_count, int64_t floats_per_layer)
+      : progress(layer_count, floats_per_layer), layers(static_cast<size_t>(layer_count)) {}
+
+  ImportProgress progress;
+  std::vector<ReferenceLayer> layers;
 };
 
 class ReferenceState : public State {
@@ -33,6 +44,9 @@ class ReferenceState : public State {
   int64_t cores() const override { return shape_.policy.CoresAfter(tokens_); }
   int64_t first_raw() const override { return first_raw_; }
   int64_t bytes() const override { return charged_; }
+  bool LayerReady(int64_t layer) const override {
+    return import == nullptr || import->progress.LayerReady(layer);
+  }
 
   int64_t core_width() const { return shape_.core_heads() * shape_.head_dim; }
   int64_t raw_width() const { return shape_.kv_heads * shape_.head_dim; }
@@ -54,7 +68,25 @@ class ReferenceState : public State {
     tokens_ = tokens;
     first_raw_ = first_raw;
   }
-  // Drops what an unfinished step has appended to a layer.
+  // Where a layer that is ready lies.
+  const ReferenceLayer& Layer(int64_t layer) const {
+    return InImport(layer) ? import->layers[static_cast<size_t>(layer)]
+                           : layers[static_cast<size_t>(layer)];
+  }
+  // The same, the state's own.
+  ReferenceLayer& OwnLayer(int64_t layer) {
+    ReferenceLayer& own = layers[static_cast<size_t>(layer)];
+    if (InImport(layer)) {
+      own = import->layers[static_cast<size_t>(layer)];
+      in_import[static_cast<size_t>(layer)] = false;
+    }
+    return own;
+  }
+  bool InImport(int64_t layer) const {
+    return import != nullptr && in_import[static_cast<size_t>(layer)];
+  }
+  // Drops what an unfinished step has appended to a layer. (To an empty one: makes it as long as
+  // the counts say.)
   void Truncate(ReferenceLayer& layer) const {
     const size_t core_floats = static_cast<size_t>(cores() * core_width());
     const size_t raw_floats = static_cast<size_t>((tokens_ - first_raw_) * raw_width());
@@ -65,8 +97,11 @@ class ReferenceState : public State {
   }
 
   std::vector<ReferenceLayer> layers;
-  int64_t step_rows = 0;                   // rows of the step in progress, 0 when there is none
-  std::atomic<int64_t> missing_floats{0};  // that an import still has to bring, by any threads
+  int64_t step_rows = 0;  // rows of the step in progress, 0 when there is none
+  // This state's or its ancestor's, or null. A layer that is still in_import has no floats here.
+  std::shared_ptr<ReferenceImport> import;
+  std::vector<bool> in_import;
+  bool imports = false;  // `import` is this state's own
 
  private:
   const StateShape shape_;

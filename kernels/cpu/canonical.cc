@@ -23,13 +23,13 @@ struct Piece {
 };
 
 template <class Body>
-void ForEachPiece(const CpuState& state, int64_t layer, StatePart part, int64_t first,
+void ForEachPiece(const CpuState& state, float* const* pages, StatePart part, int64_t first,
                   int64_t count, const Body& body) {
   const int64_t d = state.shape().head_dim, heads = state.heads(part);
   for (int64_t token = first; token < first + count;) {
     const int64_t slot = token % kPageTokens;
     const int64_t tokens = std::min(kPageTokens - slot, first + count - token);
-    float* page = state.pages(part, layer)[token / kPageTokens];
+    float* page = pages[token / kPageTokens];
     for (int64_t h = 0; h < heads; ++h) {
       const int64_t key_at = ((token - first) * heads + h) * d * kFloat;
       body(Piece{page + PageKeyOffset(h, d) + slot, page + PageValueOffset(heads, h, d) + slot * d,
@@ -44,7 +44,7 @@ void ForEachPiece(const CpuState& state, int64_t layer, StatePart part, int64_t 
 void ExportPages(const CpuState& state, int64_t layer, StatePart part, int64_t first, int64_t count,
                  std::byte* bytes) {
   const int64_t d = state.shape().head_dim, stride = state.heads(part) * d * kFloat;
-  ForEachPiece(state, layer, part, first, count, [&](const Piece& p) {
+  ForEachPiece(state, state.pages(part, layer), part, first, count, [&](const Piece& p) {
     for (int64_t t = 0; t < p.count; ++t) {
       std::byte* to = bytes + p.key_at + t * stride;
       for (int64_t k = 0; k < d; ++k) {
@@ -59,7 +59,7 @@ void ExportPages(const CpuState& state, int64_t layer, StatePart part, int64_t f
 void ImportPages(const CpuState& state, int64_t layer, StatePart part, int64_t first, int64_t count,
                  const std::byte* bytes) {
   const int64_t d = state.shape().head_dim, stride = state.heads(part) * d * kFloat;
-  ForEachPiece(state, layer, part, first, count, [&](const Piece& p) {
+  ForEachPiece(state, state.import_pages(part, layer), part, first, count, [&](const Piece& p) {
     for (int64_t k = 0; k < d; ++k) {
       const std::byte* from = bytes + p.key_at + k * kFloat;
       for (int64_t t = 0; t < p.count; ++t) {

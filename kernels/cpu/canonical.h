@@ -11,6 +11,8 @@
 namespace longleaf::kernels {
 
 // The range has passed CheckRange. `bytes` holds 2 * count * heads * d floats, possibly unaligned.
+// ImportPages writes to the pages of PrepareImport, and to the floats of its range alone: ranges
+// that do not overlap may be imported by several threads at once, though they share a page.
 void ExportPages(const CpuState& state, int64_t layer, StatePart part, int64_t first, int64_t count,
                  std::byte* bytes);
 void ImportPages(const CpuState& state, int64_t layer, StatePart part, int64_t first, int64_t count,

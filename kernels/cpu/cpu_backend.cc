@@ -59,7 +59,8 @@ class CpuBackend : public Backend {
                         pool_.threads() == 1 ? " thread)" : " threads)");
   }
   BackendMemory memory() const override {
-    return {weight_bytes_, activation_bytes_, pages_.used_bytes(), pages_.capacity_bytes()};
+    return {weight_bytes_, activation_bytes_, pages_.used_bytes(), pages_.capacity_bytes(),
+            pages_.pool_bytes()};
   }
 
   StatusOr<std::unique_ptr<Matrix>> PackMatrix(absl::Span<const WeightView> parts,
@@ -149,9 +150,7 @@ StatusOr<std::unique_ptr<State>> CpuBackend::NewState(const StateShape& shape) {
 StatusOr<std::unique_ptr<State>> CpuBackend::Branch(const State& parent) {
   const CpuState* from = Cast(parent);
   if (from == nullptr) return WrongBackend();
-  if (from->step_rows() != 0 || !from->import_complete()) {
-    return absl::InvalidArgumentError("a branch of a state in a step or an import");
-  }
+  if (from->step_rows() != 0) return absl::InvalidArgumentError("a branch of a state in a step");
   auto to = std::make_unique<CpuState>(from->shape(), &pages_);
   to->ShareAll(*from);
   return to;
@@ -169,9 +168,6 @@ Status CpuBackend::BeginStep(Batch batch) {
     const CpuState* state = Cast(*item.state);
     if (state == nullptr) return WrongBackend();
     if (state->step_rows() != 0) return absl::InvalidArgumentError("a state is in a step already");
-    if (!state->import_complete()) {
-      return absl::InvalidArgumentError("a state's import is not whole");
-    }
     needed += state->BytesToGrow(item.rows);
   }
   if (!pages_.Fits(needed)) return Exhausted(needed);
@@ -243,6 +239,7 @@ Status CpuBackend::Linear(const Matrix& weight, const Tensor& in, Tensor out) {
 Status CpuBackend::RotaryAppendPool(int64_t layer, Batch batch, const Rotary& rotary, Tensor qkv) {
   Status status = CheckRotaryAppendPool(layer, batch, rotary, qkv);
   if (status.ok()) status = CheckStep(batch);
+  if (status.ok()) status = CheckLayerReady(batch, layer);
   if (!status.ok()) return status;
   if (!rotary_table_.Prepare(batch, rotary, pool_)) {
     return absl::ResourceExhaustedError("no memory for rotary angles");
@@ -254,6 +251,7 @@ Status CpuBackend::RotaryAppendPool(int64_t layer, Batch batch, const Rotary& ro
 Status CpuBackend::Attention(int64_t layer, Batch batch, Rows rows, const Tensor& qkv, Tensor out) {
   Status status = CheckAttention(layer, batch, rows, qkv, out);
   if (status.ok()) status = CheckStep(batch);
+  if (status.ok()) status = CheckLayerReady(batch, layer);
   if (!status.ok()) return status;
   const StateShape& shape = batch.front().state->shape();
   std::vector<AttentionItem> items;
@@ -307,6 +305,7 @@ Status CpuBackend::Export(const State& state, int64_t layer, StatePart part, int
   const CpuState* from = Cast(state);
   if (from == nullptr) return WrongBackend();
   Status status = CheckRange(state, layer, part, first, count, out.size());
+  if (status.ok()) status = CheckLayerReady(state, layer);
   if (status.ok()) ExportPages(*from, layer, part, first, count, out.data());
   return status;
 }
@@ -330,10 +329,13 @@ Status CpuBackend::Import(State& state, int64_t layer, StatePart part, int64_t f
   if (to == nullptr) return WrongBackend();
   Status status = CheckRange(state, layer, part, first, count, in.size());
   if (!status.ok()) return status;
-  if (!to->CountImported(static_cast<int64_t>(in.size() / sizeof(float)))) {
-    return absl::InvalidArgumentError("import of a range twice");
+  ImportProgress* const progress = to->import();
+  const int64_t floats = static_cast<int64_t>(in.size() / sizeof(float));
+  if (progress == nullptr || !progress->Claim(layer, floats)) {
+    return absl::InvalidArgumentError("import of a range twice, or without PrepareImport");
   }
   ImportPages(*to, layer, part, first, count, in.data());
+  progress->Written(layer, floats);
   return OkStatus();
 }
 

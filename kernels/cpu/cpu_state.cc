@@ -2,6 +2,7 @@
 #include "kernels/cpu/cpu_state.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "kernels/cpu/page.h"
 
@@ -53,6 +54,7 @@ void CpuState::ShareAll(const CpuState& parent) {
   tables_ = parent.tables_;
   tokens_ = parent.tokens_;
   first_raw_ = parent.first_raw_;
+  if (parent.progress_ != nullptr && !parent.progress_->Complete()) progress_ = parent.progress_;
   for (const std::vector<Table>& layers : tables_) {
     for (const Table& table : layers) {
       for (float* page : table) {
@@ -90,10 +92,7 @@ bool CpuState::GrowPart(StatePart part, int64_t layer, int64_t after) {
   if (partial >= 0) {
     float* copy = pool_->Take(floats);
     if (copy == nullptr) return false;
-    float*& entry = table[static_cast<size_t>(partial)];
-    std::copy_n(entry, floats, copy);
-    replaced_.push_back({part, layer, partial, entry});
-    entry = copy;
+    copies_.push_back({part, layer, partial, copy, false});
   }
   for (int64_t more = PagesFor(after) - static_cast<int64_t>(table.size()); more > 0; --more) {
     float* page = pool_->Take(floats);
@@ -118,6 +117,25 @@ bool CpuState::Grow(int64_t rows) {
   return true;
 }
 
+void CpuState::Make(Copy& copy) {
+  float*& entry =
+      tables_[Index(copy.part)][static_cast<size_t>(copy.layer)][static_cast<size_t>(copy.index)];
+  std::copy_n(entry, PageFloatsOf(copy.part), copy.page);
+  std::swap(entry, copy.page);
+  copy.made = true;
+}
+
+bool CpuState::HasSharedPages(int64_t layer) const {
+  return std::any_of(copies_.begin(), copies_.end(),
+                     [layer](const Copy& copy) { return copy.layer == layer && !copy.made; });
+}
+
+void CpuState::CopySharedPages(int64_t layer) {
+  for (Copy& copy : copies_) {
+    if (copy.layer == layer && !copy.made) Make(copy);
+  }
+}
+
 // What the step wrote beyond the committed counts stays in pages of this state alone, where nobody
 // reads it; only pages have to be given back.
 void CpuState::Undo() {
@@ -130,13 +148,15 @@ void CpuState::Undo() {
       }
     }
   }
-  for (const Replaced& r : replaced_) {
-    float*& entry =
-        tables_[Index(r.part)][static_cast<size_t>(r.layer)][static_cast<size_t>(r.index)];
-    pool_->Release(entry);
-    entry = r.page;
+  for (Copy& copy : copies_) {
+    if (copy.made) {
+      std::swap(tables_[Index(copy.part)][static_cast<size_t>(copy.layer)]
+                       [static_cast<size_t>(copy.index)],
+                copy.page);
+    }
+    pool_->Release(copy.page);
   }
-  replaced_.clear();
+  copies_.clear();
   step_rows_ = 0;
 }
 
@@ -145,8 +165,11 @@ void CpuState::Abort() {
 }
 
 void CpuState::Commit() {
-  for (const Replaced& r : replaced_) pool_->Release(r.page);
-  replaced_.clear();
+  for (Copy& copy : copies_) {
+    if (!copy.made) Make(copy);  // a layer that the step left out
+    pool_->Release(copy.page);
+  }
+  copies_.clear();
   tokens_ += step_rows_;
   step_rows_ = 0;
   const int64_t old_first_raw = first_raw_;
@@ -179,11 +202,11 @@ bool CpuState::PrepareImport(int64_t tokens, int64_t first_raw) {
   }
   tokens_ = tokens;
   first_raw_ = first_raw;
-  missing_floats_ = shape_.layers * 2 * shape_.head_dim *
-                    (cores * shape_.core_heads() + (tokens - first_raw) * shape_.kv_heads);
+  import_tables_ = tables_;
+  progress_ = std::make_shared<ImportProgress>(
+      shape_.layers,
+      2 * shape_.head_dim * (cores * shape_.core_heads() + (tokens - first_raw) * shape_.kv_heads));
   return true;
 }
-
-bool CpuState::CountImported(int64_t floats) { return missing_floats_.fetch_sub(floats) >= floats; }
 
 }  // namespace longleaf::kernels

@@ -31,6 +31,8 @@ class PagePool {
 
   int64_t capacity_bytes() const { return capacity_bytes_; }
   int64_t used_bytes() const { return used_bytes_; }
+  // Taken from the machine: pages in use, and free ones kept for the next. Within the capacity.
+  int64_t pool_bytes() const { return used_bytes_ + free_bytes_; }
   // Whether `bytes` more stay within the limit.
   bool Fits(int64_t bytes) const { return bytes <= capacity_bytes_ - used_bytes_; }
 

@@ -165,10 +165,12 @@ void RotaryAppendPool(int64_t layer, Batch batch, const RotaryTable& table, Tens
                       ThreadPool& pool) {
   std::vector<AppendTask> appends;
   std::vector<PoolTask> pools;
+  std::vector<CpuState*> copiers;
   int64_t row = 0;
   for (const BatchItem& item : batch) {
-    const auto* state = static_cast<const CpuState*>(item.state);
+    auto* state = static_cast<CpuState*>(item.state);
     const StateShape& shape = state->shape();
+    if (state->HasSharedPages(layer)) copiers.push_back(state);
     for (int64_t r = 0; r < item.rows;) {
       const int64_t token = state->tokens() + r;
       const int64_t count = std::min(item.rows - r, kAppendTokens - token % kAppendTokens);
@@ -181,6 +183,9 @@ void RotaryAppendPool(int64_t layer, Batch batch, const RotaryTable& table, Tens
     }
     row += item.rows;
   }
+  pool.ParallelFor(static_cast<int64_t>(copiers.size()), [&](int64_t task, int64_t) {
+    copiers[static_cast<size_t>(task)]->CopySharedPages(layer);
+  });
   pool.ParallelFor(static_cast<int64_t>(appends.size()), [&](int64_t task, int64_t) {
     RotateAndAppend(appends[static_cast<size_t>(task)], layer, table, qkv);
   });

@@ -40,9 +40,11 @@ TEST_P(TransferTest, AnImportMustBeWhole) {
   auto state = backend_->NewState(shape).value();
   EXPECT_EQ(backend_->PrepareImport(*state, 20, 17).code(), absl::StatusCode::kInvalidArgument);
   ASSERT_TRUE(backend_->PrepareImport(*state, 20, 12).ok());
-  const std::vector<BatchItem> batch = {{state.get(), 1, 1}};
-  EXPECT_EQ(backend_->BeginStep(batch).code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(backend_->Branch(*state).status().code(), absl::StatusCode::kInvalidArgument);
+  const auto branch = backend_->Branch(*state).value();
+  const auto ready = [&](int64_t layer) {
+    EXPECT_EQ(branch->LayerReady(layer), state->LayerReady(layer));
+    return state->LayerReady(layer);
+  };
   std::vector<std::byte> bytes(2 * 8 * 2 * 8 * 4);
   const absl::Span<std::byte> span = absl::MakeSpan(bytes);
   EXPECT_FALSE(backend_->Import(*state, 0, StatePart::kRaw, 11, 8, span).ok());
@@ -50,14 +52,18 @@ TEST_P(TransferTest, AnImportMustBeWhole) {
   EXPECT_FALSE(backend_->Import(*state, 2, StatePart::kRaw, 12, 8, span).ok());
   EXPECT_FALSE(backend_->Import(*state, 0, StatePart::kRaw, 12, 8, span.subspan(1)).ok());
   for (int64_t layer = 0; layer < 2; ++layer) {
+    EXPECT_FALSE(ready(layer));
+    EXPECT_FALSE(backend_->Import(*branch, layer, StatePart::kRaw, 12, 8, span).ok());
     EXPECT_TRUE(backend_->Import(*state, layer, StatePart::kRaw, 12, 8, span).ok());
-    EXPECT_FALSE(backend_->BeginStep(batch).ok());
+    EXPECT_FALSE(ready(layer));
+    EXPECT_EQ(backend_->Export(*state, layer, StatePart::kRaw, 12, 8, span).code(),
+              absl::StatusCode::kFailedPrecondition);
     EXPECT_TRUE(
         backend_->Import(*state, layer, StatePart::kCore, 0, 5, span.first(2 * 5 * 2 * 8 * 4))
             .ok());
+    EXPECT_TRUE(ready(layer));
+    EXPECT_FALSE(backend_->Import(*state, layer, StatePart::kRaw, 12, 8, span).ok());
   }
-  EXPECT_TRUE(backend_->BeginStep(batch).ok());
-  backend_->AbortStep(batch);
 }
 
 // The disk works beside the steps: a snapshot is written while branches of it go on, and another
