@@ -28,14 +28,15 @@ Scheduler::Scheduler(const SchedulerOptions& options)
     : options_(Valid(options)), budget_(options.budget) {}
 
 void Scheduler::Activate(Kind& kind) {
-  std::vector<const Flow*> flows;
-  flows.reserve(kind.waiting.size() + kind.reading.size());
-  for (const std::vector<Flow>* some : {&kind.waiting, &kind.reading}) {
-    for (const Flow& flow : *some) {
-      flows.push_back(&flow);
-    }
+  std::vector<const Flow*> ready;
+  for (const Flow& flow : kind.ready) {
+    ready.push_back(&flow);
   }
-  kind.shares.SetActive(flows);
+  std::vector<const Flow*> waiting;
+  for (const Flow& flow : kind.waiting) {
+    waiting.push_back(&flow);
+  }
+  kind.shares.SetActive(ready, waiting);
 }
 
 std::vector<size_t> Scheduler::AdmissionOrder(WorkKind kind_of_work,
@@ -96,16 +97,16 @@ std::vector<Share> Scheduler::Compose(absl::Span<const Work> work) {
   int64_t outputs = options_.max_step_outputs;
   const int64_t max_answers = std::min(outputs, options_.max_step_tokens - kept_for_reading);
 
-  questions_.reading.clear();
-  documents_.reading.clear();
+  questions_.ready.clear();
+  documents_.ready.clear();
   if (static_cast<int64_t>(answers.size()) > max_answers) {
     for (const size_t index : answers) {  // answers have to wait as well
-      questions_.reading.push_back(*work[index].flow);
+      questions_.ready.push_back(*work[index].flow);
     }
   }
   for (const std::vector<size_t>* some : {&questions, &documents}) {
     for (const size_t index : *some) {
-      Of(work[index].kind).reading.push_back(*work[index].flow);
+      Of(work[index].kind).ready.push_back(*work[index].flow);
     }
   }
   Activate(questions_);

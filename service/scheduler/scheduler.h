@@ -69,7 +69,7 @@ class Scheduler {
   struct Kind {
     TokenShares shares;
     std::vector<Flow> waiting;  // for admission
-    std::vector<Flow> reading;  // in the last Compose
+    std::vector<Flow> ready;    // in the last Compose
   };
 
   Kind& Of(WorkKind kind) { return kind == WorkKind::kDocument ? documents_ : questions_; }

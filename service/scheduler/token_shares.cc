@@ -19,21 +19,30 @@ constexpr int64_t kMaxCharge = int64_t{1} << 40;
 
 }  // namespace
 
-void TokenShares::Level::Activate(absl::Span<const std::string* const> names, uint64_t now) {
-  // Whoever was at work before and still is says where newcomers begin.
-  int64_t lowest = std::numeric_limits<int64_t>::max();
-  for (const std::string* name : names) {
-    const auto found = counters.find(*name);
-    if (found != counters.end() && found->second.seen + 1 >= now && found->second.seen != 0) {
+void TokenShares::Level::Activate(absl::Span<const Active> names, uint64_t now) {
+  constexpr int64_t kNone = std::numeric_limits<int64_t>::max();
+  // Whoever was at work before and still is says where newcomers begin; of those who only wait,
+  // nobody lies far behind those who are served.
+  int64_t lowest = kNone;
+  int64_t lowest_ready = kNone;
+  for (const Active& active : names) {
+    const auto found = counters.find(*active.name);
+    if (found != counters.end() && found->second.AtWork(now)) {
       lowest = std::min(lowest, found->second.served);
+      if (active.ready) {
+        lowest_ready = std::min(lowest_ready, found->second.served);
+      }
     }
   }
-  const int64_t begin = lowest == std::numeric_limits<int64_t>::max() ? floor : lowest;
-  lowest = std::numeric_limits<int64_t>::max();
-  for (const std::string* name : names) {
-    Counter& counter = counters[*name];
-    if (counter.seen == 0 || counter.seen + 1 < now) {
+  const int64_t behind = lowest_ready == kNone ? floor : lowest_ready - kMaxLag;
+  const int64_t begin = std::max(lowest == kNone ? floor : lowest, behind);
+  lowest = kNone;
+  for (const Active& active : names) {
+    Counter& counter = counters[*active.name];
+    if (!counter.AtWork(now)) {
       counter.served = std::max(counter.served, begin);
+    } else if (!active.ready) {
+      counter.served = std::max(counter.served, behind);
     }
     counter.seen = now;
     lowest = std::min(lowest, counter.served);
@@ -83,26 +92,43 @@ int64_t TokenShares::Level::Served(const std::string& name) const {
   return found == counters.end() ? floor : found->second.served;
 }
 
-void TokenShares::SetActive(absl::Span<const Flow* const> flows) {
+void TokenShares::SetActive(absl::Span<const Flow* const> ready,
+                            absl::Span<const Flow* const> waiting) {
   ++now_;
-  if (flows.empty()) {  // nobody waits: what somebody was served, nobody else went without
+  if (ready.empty() &&
+      waiting.empty()) {  // nobody waits: what somebody was served, nobody else went without
     tenants_ = Level();
     documents_.clear();
     return;
   }
-  std::vector<const Flow*> sorted(flows.begin(), flows.end());
-  std::sort(sorted.begin(), sorted.end(), [](const Flow* a, const Flow* b) { return *a < *b; });
-  std::vector<const std::string*> tenants;
-  std::vector<const std::string*> documents;
+  struct At {
+    const Flow* flow;
+    bool ready;
+  };
+  std::vector<At> sorted;
+  sorted.reserve(ready.size() + waiting.size());
+  for (const Flow* flow : ready) {
+    sorted.push_back({flow, true});
+  }
+  for (const Flow* flow : waiting) {
+    sorted.push_back({flow, false});
+  }
+  std::stable_sort(sorted.begin(), sorted.end(),
+                   [](const At& a, const At& b) { return *a.flow < *b.flow; });
+  std::vector<Active> tenants;
+  std::vector<Active> documents;
   for (size_t i = 0; i < sorted.size();) {
-    const std::string& tenant = sorted[i]->tenant;
+    const std::string& tenant = sorted[i].flow->tenant;
+    bool tenant_ready = false;
     documents.clear();
-    for (; i < sorted.size() && sorted[i]->tenant == tenant; ++i) {
-      if (documents.empty() || *documents.back() != sorted[i]->document) {
-        documents.push_back(&sorted[i]->document);
+    for (; i < sorted.size() && sorted[i].flow->tenant == tenant; ++i) {
+      tenant_ready = tenant_ready || sorted[i].ready;
+      // Of equal ones, those that are ready come first.
+      if (documents.empty() || *documents.back().name != sorted[i].flow->document) {
+        documents.push_back({&sorted[i].flow->document, sorted[i].ready});
       }
     }
-    tenants.push_back(&tenant);
+    tenants.push_back({&tenant, tenant_ready});
     documents_[tenant].Activate(documents, now_);
   }
   tenants_.Activate(tenants, now_);

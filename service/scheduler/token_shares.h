@@ -28,11 +28,14 @@ struct Flow {
 
 class TokenShares {
  public:
-  // States who has work that waits from now on (duplicates allowed): newcomers are lifted, those
-  // that are gone are forgotten soon after their counter has ceased to matter; all are when nobody
-  // waits (nobody went without what the others were served). Memory is bounded by the number of
-  // flows at work and a constant.
-  void SetActive(absl::Span<const Flow* const> flows);
+  // States who has work from now on (duplicates allowed): `ready` can be served in the next step,
+  // `waiting` waits for admission. Newcomers are lifted to the lowest; who waits falls back by
+  // kMaxLag at most behind those who are served (it may wait for something else than its turn).
+  // Those who are gone are forgotten soon after their counter has ceased to matter; all are when
+  // nobody has work (nobody went without what the others were served). Memory is bounded by the
+  // number of flows at work and a constant.
+  void SetActive(absl::Span<const Flow* const> ready, absl::Span<const Flow* const> waiting = {});
+  static constexpr int64_t kMaxLag = 16384;  // tokens
 
   // `tokens` were served to `flow`, at work or not; charged to its document and its tenant.
   void Charge(const Flow& flow, int64_t tokens);
@@ -49,13 +52,19 @@ class TokenShares {
   struct Counter {
     int64_t served = 0;
     uint64_t seen = 0;  // the last SetActive that named it
+
+    bool AtWork(uint64_t now) const { return seen != 0 && seen + 1 >= now; }
+  };
+  struct Active {
+    const std::string* name;
+    bool ready;
   };
   // Counters that are compared with one another: of all tenants, or of a tenant's documents.
   struct Level {
     std::map<std::string, Counter, std::less<>> counters;
     int64_t floor = 0;  // of the least served at work; where newcomers begin
 
-    void Activate(absl::Span<const std::string* const> names, uint64_t now);
+    void Activate(absl::Span<const Active> names, uint64_t now);
     void Charge(const std::string& name, int64_t tokens);
     void Forget(uint64_t now, size_t max_idle);
     int64_t Served(const std::string& name) const;
