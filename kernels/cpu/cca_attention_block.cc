@@ -42,8 +42,8 @@ inline void LoadQueries(const AttentionBlock& block, Scratch& scratch) {
   const float scale = static_cast<float>(std::numbers::log2e / std::sqrt(static_cast<double>(d)));
   float* to = scratch.query;
   for (int64_t h = 0; h < block.heads; ++h) {
-    const float* from = block.item->query + block.row * block.query_stride + (block.head + h) * d;
-    for (int64_t t = 0; t < block.tokens; ++t, from += block.query_stride, to += d) {
+    for (int64_t t = 0; t < block.tokens; ++t, to += d) {
+      const float* from = block.query(t) + (block.head + h) * d;
       for (int64_t i = 0; i < d; ++i) to[i] = from[i] * scale;
     }
   }
@@ -106,16 +106,16 @@ inline void AttendTile(Scratch& scratch, int64_t base, int64_t rows, int64_t tok
 // so. `raw`: the tile holds raw tokens, else cores.
 inline bool FindEdges(const AttentionBlock& block, bool raw, int64_t first, Scratch& scratch) {
   const AttentionPolicy& policy = *block.policy;
-  const int64_t i = block.first_token() + 1;
-  const int64_t last = block.first_token() + block.tokens;
-  // What is seen begins and ends later with each query.
-  if ((raw ? policy.FirstRaw(last) : 0) <= first &&
-      (raw ? i : policy.CoresVisible(i)) >= first + kPageTokens) {
+  // What is seen begins and ends later with each position.
+  const int64_t least = block.first_position + 1;
+  if ((raw ? policy.FirstRaw(block.last_position + 1) : 0) <= first &&
+      (raw ? least : policy.CoresVisible(least)) >= first + kPageTokens) {
     return false;
   }
   for (int64_t t = 0; t < block.tokens; ++t) {
-    const int64_t lo = raw ? policy.FirstRaw(i + t) : 0;
-    const int64_t hi = raw ? i + t : policy.CoresVisible(i + t);
+    const int64_t i = block.position(t) + 1;
+    const int64_t lo = raw ? policy.FirstRaw(i) : 0;
+    const int64_t hi = raw ? i : policy.CoresVisible(i);
     scratch.lo[t] = std::clamp<int64_t>(lo - first, 0, kPageTokens);
     scratch.hi[t] = std::clamp<int64_t>(hi - first, 0, kPageTokens);
   }
@@ -127,7 +127,7 @@ inline bool FindEdges(const AttentionBlock& block, bool raw, int64_t first, Scra
 inline void AttendPages(const AttentionBlock& block, Scratch& scratch, int64_t base, int64_t rows,
                         bool raw, int64_t begin, int64_t end, int64_t heads, int64_t head) {
   const int64_t d = block.dims->head_dim;
-  const float* const* pages = raw ? block.item->raw_pages : block.item->core_pages;
+  const float* const* pages = raw ? block.raw_pages : block.core_pages;
   for (int64_t number = begin; number < end; ++number) {
     const Tile tile = {pages[number] + PageKeyOffset(head, d),
                        pages[number] + PageValueOffset(heads, head, d)};
@@ -135,32 +135,6 @@ inline void AttendPages(const AttentionBlock& block, Scratch& scratch, int64_t b
         number + 1 < end ? pages[number + 1] + PageKeyOffset(head, d) : nullptr;
     const bool edge = FindEdges(block, raw, number * kPageTokens, scratch);
     AttendTile(scratch, base, rows, block.tokens, d, tile, next_keys, edge);
-  }
-}
-
-// Writes the rows of item->out. sums: one total per row.
-inline void WriteRows(const AttentionBlock& block, const float* result, const float* reference,
-                      const float* sums, float* stats) {
-  const hn::CappedTag<float, kMaxLanes> df;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(df));
-  const int64_t d = block.dims->head_dim;
-  const int64_t padded = PaddedHeadDim(d);
-  for (int64_t r = 0; r < block.rows(); ++r) {
-    const int64_t h = block.head + r / block.tokens;
-    const int64_t row = block.row + r % block.tokens;
-    const float inverse = 1.0f / sums[r];
-    const float* from = result + r * padded;
-    float* to = block.item->out + (row * block.dims->query_heads + h) * d;
-    const auto scale = hn::Set(df, inverse);
-    int64_t c = 0;
-    for (; c + lanes <= d; c += lanes) {
-      hn::StoreU(hn::Mul(hn::Load(df, from + c), scale), df, to + c);
-    }
-    for (; c < d; ++c) to[c] = from[c] * inverse;
-    if (stats != nullptr && row == block.item->rows - 1) {
-      stats[2 * h] = reference[r];
-      stats[2 * h + 1] = inverse;
-    }
   }
 }
 
@@ -178,62 +152,38 @@ void Attend(const AttentionBlock& block, float* partial, float* stats) {
   std::fill_n(scratch.reference, rows, -std::numeric_limits<float>::infinity());
   LoadQueries(block, scratch);
 
-  const KeyTiles tiles = TilesSeen(*block.policy, block.first_token(), block.tokens);
-  const int64_t kv_head = block.head / (dims.query_heads / dims.kv_heads);
-  const int64_t core_begin = std::min(block.tile_begin, tiles.core);
-  const int64_t core_end = std::min(block.tile_end, tiles.core);
-  if (dims.core_heads == dims.kv_heads) {
-    AttendPages(block, scratch, 0, rows, false, core_begin, core_end, dims.kv_heads, kv_head);
-  } else {
+  int64_t tile = 0;  // the first of the range
+  for (int64_t n = 0; n < block.range_count; ++n) {
+    const TileRange& range = block.ranges[n];
+    const int64_t to_page = range.begin - tile;
+    const int64_t begin = std::max(block.tile_begin + to_page, range.begin);
+    const int64_t end = std::min(block.tile_end + to_page, range.end);
+    tile += range.count();
+    const int64_t page_heads = range.raw ? dims.kv_heads : dims.core_heads;
+    const int64_t share = dims.query_heads / page_heads;
+    if (share >= block.heads) {
+      AttendPages(block, scratch, 0, rows, range.raw, begin, end, page_heads, block.head / share);
+      continue;
+    }
     for (int64_t h = 0; h < block.heads; ++h) {
-      AttendPages(block, scratch, h * block.tokens, block.tokens, false, core_begin, core_end,
-                  dims.core_heads, block.head + h);
+      AttendPages(block, scratch, h * block.tokens, block.tokens, range.raw, begin, end, page_heads,
+                  block.head + h);
     }
   }
-  const int64_t to_raw = tiles.raw_first - tiles.core;
-  AttendPages(block, scratch, 0, rows, true, std::max(block.tile_begin, tiles.core) + to_raw,
-              std::max(block.tile_end, tiles.core) + to_raw, dims.kv_heads, kv_head);
 
   alignas(64) float totals[kBlockRows];
   for (int64_t r = 0; r < rows; ++r) {
     totals[r] = hn::GetLane(hn::SumOfLanes(df, hn::Load(df, scratch.sums + r * kMaxLanes)));
   }
   if (partial == nullptr) {
-    WriteRows(block, scratch.result, scratch.reference, totals, stats);
+    for (int64_t r = 0; r < rows; ++r) {
+      WriteRow(block, r, scratch.result + r * scratch.padded, scratch.reference[r], totals[r],
+               stats);
+    }
   } else {
     std::copy_n(scratch.reference, rows, partial + rows * scratch.padded);
     std::copy_n(totals, rows, partial + rows * (scratch.padded + 1));
   }
-}
-
-void Merge(const AttentionBlock& block, int64_t splits, float* partials, float* stats) {
-  const hn::CappedTag<float, kMaxLanes> df;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(df));
-  const int64_t rows = block.rows();
-  const int64_t padded = PaddedHeadDim(block.dims->head_dim);
-  const int64_t stride = block.PartialFloats();
-  float* references = partials + rows * padded;
-  float* totals = references + rows;
-  // Into the first one.
-  for (int64_t r = 0; r < rows; ++r) {
-    float top = references[r];
-    for (int64_t s = 1; s < splits; ++s) top = std::max(top, references[s * stride + r]);
-    float total = 0;
-    float* to = partials + r * padded;
-    for (int64_t s = 0; s < splits; ++s) {
-      const float factor = ScalarExp2(references[s * stride + r] - top);
-      total += factor * totals[s * stride + r];
-      const float* from = to + s * stride;
-      const auto scale = hn::Set(df, factor);
-      for (int64_t c = 0; c < padded; c += lanes) {
-        const auto term = hn::Mul(hn::Load(df, from + c), scale);
-        hn::Store(s == 0 ? term : hn::Add(hn::Load(df, to + c), term), df, to + c);
-      }
-    }
-    references[r] = top;
-    totals[r] = total;
-  }
-  WriteRows(block, partials, references, totals, stats);
 }
 
 void TileMass(const AttentionPolicy& policy, const AttentionDims& dims, int64_t query_stride,
@@ -255,7 +205,13 @@ void TileMass(const AttentionPolicy& policy, const AttentionDims& dims, int64_t 
 
   alignas(64) float scores[kPageTokens];
   alignas(64) float mass[kPageTokens] = {};
-  AttentionBlock row{&policy, &dims, &item, query_stride, item.rows - 1, 1, 0, 1, 0, 0};
+  AttentionBlock row;
+  row.policy = &policy;
+  row.dims = &dims;
+  row.item = &item;
+  row.query_stride = query_stride;
+  row.row = item.rows - 1;
+  row.tokens = row.heads = 1;
   Scratch scratch;
   for (int64_t h = 0; h < dims.query_heads; ++h) {
     row.head = h;
@@ -281,15 +237,10 @@ HWY_AFTER_NAMESPACE();
 namespace longleaf::kernels {
 
 HWY_EXPORT(Attend);
-HWY_EXPORT(Merge);
 HWY_EXPORT(TileMass);
 
 void AttendBlock(const AttentionBlock& block, float* partial, float* stats) {
   HWY_DYNAMIC_DISPATCH(Attend)(block, partial, stats);
-}
-
-void MergeBlock(const AttentionBlock& block, int64_t splits, float* partials, float* stats) {
-  HWY_DYNAMIC_DISPATCH(Merge)(block, splits, partials, stats);
 }
 
 void AddTileMass(const AttentionPolicy& policy, const AttentionDims& dims, int64_t query_stride,

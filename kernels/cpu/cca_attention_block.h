@@ -1,11 +1,13 @@
-// One thread's share of attention: a block of queries against a run of key tiles. cca_attention.cc
-// cuts a batch into these; cca_attention_block.cc computes them for every instruction set.
+// One thread's share of attention: a block of queries against a run of key tiles. The plan
+// (cca_attention_plan.h) cuts a batch into these; cca_attention_block.cc and cca_attention_merge.cc
+// compute them for every instruction set.
 #ifndef LONGLEAF_KERNELS_CPU_CCA_ATTENTION_BLOCK_H_
 #define LONGLEAF_KERNELS_CPU_CCA_ATTENTION_BLOCK_H_
 
 #include <algorithm>
 #include <cstdint>
 
+#include "absl/types/span.h"
 #include "kernels/attention_policy.h"
 #include "kernels/cpu/cca_attention.h"
 #include "kernels/cpu/page.h"
@@ -38,23 +40,51 @@ struct KeyTiles {
 // For `tokens` queries, the first of them at 0-based token index `first`.
 KeyTiles TilesSeen(const AttentionPolicy& policy, int64_t first, int64_t tokens);
 
-// Queries `row` .. `row + tokens - 1` of one item, for heads `head` .. `head + heads - 1`, which
-// all share one key head. Its scratch rows are head-major: row h * tokens + t. Requires rows() <=
-// RowsThatFit(head_dim) and tokens <= kBlockTokens.
+// Pages `begin` .. `end - 1` of cores or of raw tokens.
+struct TileRange {
+  bool raw = false;
+  int64_t begin = 0;
+  int64_t end = 0;
+  int64_t count() const { return end - begin; }
+};
+
+// A query of a block that is gathered from several items.
+struct GatheredToken {
+  const float* query = nullptr;  // [H * d], rotated
+  int64_t position = 0;          // 0-based token index
+};
+
+// `tokens` queries for heads `head` .. `head + heads - 1`, which all share one key head, against
+// some tiles. The queries are rows `row` .. of one item or, with `gathered`, any. Scratch rows are
+// head-major: row h * tokens + t. Requires rows() <= RowsThatFit(head_dim).
 struct AttentionBlock {
   const AttentionPolicy* policy = nullptr;
   const AttentionDims* dims = nullptr;
-  const AttentionItem* item = nullptr;
+  const AttentionItem* item = nullptr;      // null with `gathered`
+  const GatheredToken* gathered = nullptr;  // [tokens] or null
+  const float* const* core_pages = nullptr;
+  const float* const* raw_pages = nullptr;
   int64_t query_stride = 0;
   int64_t row = 0;
   int64_t tokens = 0;
   int64_t head = 0;
   int64_t heads = 0;
+  int64_t first_position = 0;  // least and greatest 0-based token index of the queries
+  int64_t last_position = 0;
+  // Tiles tile_begin .. tile_end - 1, numbered through `ranges` in order. Every row that sees a key
+  // of a tile has this page at that place; rows that see none of it are left alone.
+  const TileRange* ranges = nullptr;
+  int64_t range_count = 0;
   int64_t tile_begin = 0;
   int64_t tile_end = 0;
 
   int64_t rows() const { return heads * tokens; }
-  int64_t first_token() const { return item->first_token + row; }
+  const float* query(int64_t t) const {
+    return gathered != nullptr ? gathered[t].query : item->query + (row + t) * query_stride;
+  }
+  int64_t position(int64_t t) const {
+    return gathered != nullptr ? gathered[t].position : first_position + t;
+  }
   // Floats of an unfinished result: value [rows, padded d], reference exponent [rows], sum [rows];
   // a multiple of a cache line.
   int64_t PartialFloats() const {
@@ -62,14 +92,26 @@ struct AttentionBlock {
   }
 };
 
+// Where an item's rows lie in the unfinished result of a block.
+struct PartialRows {
+  int64_t offset = 0;  // of the result, in floats
+  int64_t tokens = 0;  // of that block
+  int64_t head = 0;    // its heads
+  int64_t heads = 0;
+  int64_t token = 0;  // its token that is the item's row 0 here
+};
+
 // Computes the block. With `partial` (64-byte aligned) it leaves the unfinished result there, else
 // it writes the rows of item->out. `stats` as in MergeBlock.
 void AttendBlock(const AttentionBlock& block, float* partial, float* stats);
 
-// Joins `splits` unfinished results of the same rows, one after another in `partials`, and writes
-// the rows of item->out. Where the block holds the item's last row and `stats` [H, 2] is not null,
-// it stores that row's reference exponent (base 2) and reciprocal sum per head.
-void MergeBlock(const AttentionBlock& block, int64_t splits, float* partials, float* stats);
+// Joins unfinished results by running maximum and sum, in the order of `sources`, and writes the
+// block's rows of item->out; reads no pages. A source without a head of the block's is skipped for
+// that head; between them they have each key that a row sees once. Where the block holds the item's
+// last row and `stats` [H, 2] is not null, it stores that row's reference exponent (base 2) and
+// reciprocal sum per head.
+void MergeBlock(const AttentionBlock& block, absl::Span<const PartialRows> sources,
+                const float* partials, float* stats);
 
 // Adds the weights of the item's last row for the positions of key tile `tile` (numbered as
 // TilesSeen of that row says) to item.attention_mass, over all heads. `stats` [H, 2].

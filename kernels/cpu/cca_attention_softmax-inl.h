@@ -117,6 +117,29 @@ HWY_INLINE void SoftmaxRowMasked(float* HWY_RESTRICT s, int64_t j0, int64_t j1, 
   hn::Store(sum, df, row.sums);
 }
 
+// Ends row r of the block: divides `result` [padded d] by its sum into the row of item->out.
+// `stats` as in MergeBlock.
+HWY_INLINE void WriteRow(const AttentionBlock& block, int64_t r, const float* result,
+                         float reference, float sum, float* stats) {
+  const D df;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(df));
+  const int64_t d = block.dims->head_dim;
+  const int64_t h = block.head + r / block.tokens;
+  const int64_t row = block.row + r % block.tokens;
+  const float inverse = 1.0f / sum;
+  float* to = block.item->out + (row * block.dims->query_heads + h) * d;
+  const V scale = hn::Set(df, inverse);
+  int64_t c = 0;
+  for (; c + lanes <= d; c += lanes) {
+    hn::StoreU(hn::Mul(hn::Load(df, result + c), scale), df, to + c);
+  }
+  for (; c < d; ++c) to[c] = result[c] * inverse;
+  if (stats != nullptr && row == block.item->rows - 1) {
+    stats[2 * h] = reference;
+    stats[2 * h + 1] = inverse;
+  }
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace longleaf::kernels
 HWY_AFTER_NAMESPACE();
