@@ -12,8 +12,8 @@ Engine::Engine(const EngineOptions& options, ServedModel* model, store::Store* s
 
 Engine::~Engine() = default;
 
-void Engine::ReadDocument(const store::DocumentName& name) {
-  loop_->Post([loop = loop_.get(), name] { loop->ReadDocument(name); });
+void Engine::ReadDocument(const store::DocumentName& name, int64_t tokens) {
+  loop_->Post([loop = loop_.get(), name, tokens] { loop->ReadDocument(name, tokens); });
 }
 
 void Engine::Forget(const store::DocumentName& name) {
@@ -30,7 +30,7 @@ double Engine::SecondsUntilRoomForDocument() const { return loop_->SecondsUntilR
 
 ProgressBoard& Engine::board() { return loop_->board(); }
 
-int64_t Engine::state_bytes() const { return loop_->state_bytes(); }
+Engine::StateMemory Engine::state_memory() const { return loop_->state_memory(); }
 
 void Engine::Drain(std::chrono::steady_clock::time_point deadline) { loop_->Drain(deadline); }
 

@@ -28,12 +28,14 @@
 namespace longleaf::service {
 
 struct EngineOptions {
-  int64_t prefill_chunk = 512;        // document tokens in a step while nobody waits
-  int64_t interleaved_chunk = 128;    // and while questions are being answered
-  int64_t checkpoint_tokens = 16384;  // store a document's state at least this often,
-  double checkpoint_seconds = 60;     // and this often
-  int64_t max_questions = 256;
-  int64_t max_reading_documents = 4;  // documents that share the document part of a step
+  int64_t prefill_chunk = 512;         // prompt tokens in a step while nobody waits for a token
+  int64_t min_prefill_chunk = 8;       // and beside answers at least
+  double max_slowdown = 1.6;           // of answers' steps by reading in them
+  int64_t checkpoint_tokens = 16384;   // store a document's state at least this often,
+  double checkpoint_seconds = 60;      // and this often
+  int64_t max_questions = 256;         // waiting or running
+  int64_t max_running_questions = 64;  // of them
+  int64_t max_reading_documents = 16;  // documents that share the document part of the steps
 };
 
 struct QuestionRequest {
@@ -59,21 +61,27 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  // Queues a document whose text is complete. Asked again for one that is queued or being read, it
-  // does nothing.
-  void ReadDocument(const store::DocumentName& name);
+  // Queues a document whose text of `tokens` tokens is complete. Asked again for one that is queued
+  // or being read, it does nothing.
+  void ReadDocument(const store::DocumentName& name, int64_t tokens);
   // The document is gone: stops reading it, ends its questions with NOT_FOUND.
   void Forget(const store::DocumentName& name);
   // Queues a question; its events, or why there are none, come through `stream`.
-  // RESOURCE_EXHAUSTED with a time to retry when too many wait.
+  // RESOURCE_EXHAUSTED with a time to retry, computed from what there is to do, when too many wait,
+  // and through the stream when its deadline cannot be met.
   absl::Status Ask(QuestionRequest request, std::shared_ptr<AnswerStream> stream);
 
   // Documents not yet read, and when one of their places will be free.
   int64_t queued_documents() const;
   double SecondsUntilRoomForDocument() const;
   ProgressBoard& board();
-  // Bytes of live states, as of the last step.
-  int64_t state_bytes() const;
+  struct StateMemory {
+    int64_t used_bytes = 0;      // pages of live states, shared ones once
+    int64_t pool_bytes = 0;      // taken from the machine: those, and free ones kept for the next
+    int64_t reserved_bytes = 0;  // promised to those who run, and held by states that wait for use
+  };
+  // As of the last step.
+  StateMemory state_memory() const;
 
   // Stops reading documents, storing how far they have come; lets questions finish until
   // `deadline`, then ends them with UNAVAILABLE. Returns when all that is done.

@@ -31,12 +31,13 @@ DocumentJob& Engine::Loop::AddJob(const store::DocumentName& name, bool uploaded
   documents_.push_back(std::make_unique<DocumentJob>());
   DocumentJob& job = *documents_.back();
   job.name = name;
+  job.flow = {name.tenant, name.id};
   job.uploaded = uploaded;
   metrics_->Waiting(RequestKind::kDocument, 1);
   return job;
 }
 
-void Engine::Loop::ReadDocument(const store::DocumentName& name) {
+void Engine::Loop::ReadDocument(const store::DocumentName& name, int64_t tokens) {
   if (draining_) {
     return;  // its record says QUEUED: the next start reads it
   }
@@ -44,7 +45,7 @@ void Engine::Loop::ReadDocument(const store::DocumentName& name) {
     job->uploaded = true;
     return;
   }
-  AddJob(name, /*uploaded=*/true);
+  AddJob(name, /*uploaded=*/true).expected_tokens = std::max<int64_t>(1, tokens);
 }
 
 void Engine::Loop::Forget(const store::DocumentName& name) {
@@ -70,11 +71,6 @@ void Engine::Loop::RunIo(DocumentJob& job, std::function<std::function<void()>()
 }
 
 void Engine::Loop::AdvanceDocuments() {
-  int64_t reading = 0;
-  for (const auto& job : documents_) {
-    reading +=
-        job->uploaded && job->stage != Stage::kQueued && job->stage != Stage::kUnsaved ? 1 : 0;
-  }
   for (auto it = documents_.begin(); it != documents_.end();) {
     DocumentJob& job = **it;
     if (!job.uploaded && job.live == nullptr && !AnyoneWaitsFor(job.name)) {
@@ -83,57 +79,61 @@ void Engine::Loop::AdvanceDocuments() {
     if (draining_ && !job.in_io && !job.cancelled) {
       StopForDrain(job);
     }
-    if (job.cancelled && !job.in_io) {
-      if (job.stage <= Stage::kWaiting) {
-        metrics_->Waiting(RequestKind::kDocument, -1);
-      } else if (job.stage != Stage::kUnsaved) {
-        metrics_->Running(-1);
+    if (!job.cancelled || job.in_io) {
+      ++it;
+      if (!job.cancelled && !job.in_io) {
+        Advance(job);
       }
-      ReleaseMemory(job);
-      if (job.recorded && job.stage != Stage::kUnsaved) {
-        board_.PostLast(job.name,
-                        {store::DocumentState::kActive, ProgressOf(job), job.loaded.record.serial});
-      } else if (!job.recorded) {
-        board_.Remove(job.name);
-      }
-      it = documents_.erase(it);
       continue;
     }
-    ++it;
-    if (job.cancelled || job.in_io) {
-      continue;
+    if (job.stage <= Stage::kWaiting) {
+      metrics_->Waiting(RequestKind::kDocument, -1);
+    } else if (job.stage != Stage::kUnsaved) {
+      metrics_->Running(-1);
     }
-    switch (job.stage) {
-      case Stage::kQueued:
-        PostProgress(job);
-        if (!job.uploaded || reading < options_.max_reading_documents) {
-          reading += job.uploaded ? 1 : 0;
-          Load(job);
-        }
-        break;
-      case Stage::kWaiting:
-        BeginState(job);
-        break;
-      case Stage::kStoring:
-        Save(job);
-        break;
-      case Stage::kRecording:
-        if (draining_ || DocumentJob::Clock::now() >= job.retry_at) {
-          Record(job);
-        }
-        break;
-      case Stage::kUnsaved:
-        if (job.unsaved_live.expired()) {
-          job.cancelled = true;  // gone from memory, too: the next question has it read again
-        } else if (DocumentJob::Clock::now() >= job.retry_at) {
-          SaveUnsaved(job);
-        }
-        break;
-      case Stage::kLoading:
-      case Stage::kRestoring:
-      case Stage::kReading:
-        break;
+    ReleaseMemory(job);
+    if (job.recorded && job.stage != Stage::kUnsaved) {
+      board_.PostLast(job.name,
+                      {store::DocumentState::kActive, ProgressOf(job), job.loaded.record.serial});
+    } else if (!job.recorded) {
+      board_.Remove(job.name);
     }
+    it = documents_.erase(it);
+  }
+  AdmitDocuments();
+}
+
+// What a document needs between steps.
+void Engine::Loop::Advance(DocumentJob& job) {
+  switch (job.stage) {
+    case Stage::kQueued:
+      PostProgress(job);
+      if (!job.uploaded) {
+        LoadTokens(job);  // somebody waits for an answer
+      }
+      break;
+    case Stage::kWaiting:
+      BeginState(job);
+      break;
+    case Stage::kStoring:
+      Save(job);
+      break;
+    case Stage::kRecording:
+      if (draining_ || DocumentJob::Clock::now() >= job.retry_at) {
+        Record(job);
+      }
+      break;
+    case Stage::kUnsaved:
+      if (job.unsaved_live.expired()) {
+        job.cancelled = true;  // gone from memory, too: the next question has it read again
+      } else if (DocumentJob::Clock::now() >= job.retry_at) {
+        SaveUnsaved(job);
+      }
+      break;
+    case Stage::kLoading:
+    case Stage::kRestoring:
+    case Stage::kReading:
+      break;
   }
 }
 
@@ -155,118 +155,6 @@ void Engine::Loop::StopForDrain(DocumentJob& job) {
     return;
   }
   job.cancelled = true;
-}
-
-void Engine::Loop::Load(DocumentJob& job) {
-  job.stage = Stage::kLoading;
-  job.loading_begun = DocumentJob::Clock::now();
-  RunIo(job, [this, &job, name = job.name, uploaded = job.uploaded]() -> std::function<void()> {
-    auto loaded =
-        std::make_shared<absl::StatusOr<LoadedDocument>>(LoadDocument(*store_, *model_, name));
-    if (uploaded && loaded->ok()) {
-      // For people who look; what matters after a crash is only that it is not yet ACTIVE.
-      RecordState(*store_, name, (*loaded)->record.serial, store::DocumentState::kPrefilling,
-                  absl::OkStatus())
-          .IgnoreError();
-    }
-    return [this, &job, loaded] { Loaded(job, std::move(*loaded)); };
-  });
-}
-
-void Engine::Loop::Loaded(DocumentJob& job, absl::StatusOr<LoadedDocument> loaded) {
-  if (job.cancelled) {
-    return;
-  }
-  if (!loaded.ok()) {
-    EndDocument(job, loaded.status());
-    return;
-  }
-  job.loaded = *std::move(loaded);
-  job.stored = job.loaded.snapshot;
-  job.furthest = job.loaded.record.read_tokens;
-  metrics_->StateLookup("disk", job.stored != nullptr ? "hit" : "miss");
-  job.stage = Stage::kWaiting;
-  BeginState(job);
-}
-
-void Engine::Loop::BeginState(DocumentJob& job) {
-  const int64_t bytes = model_->MemoryForDocument(job.total());
-  const int64_t capacity = model_->backend().memory().state_capacity_bytes;
-  if (bytes > capacity) {
-    EndDocument(job,
-                WithDetails(absl::ResourceExhaustedError(
-                                absl::StrCat("the document's state needs ", bytes,
-                                             " bytes of memory, --state-memory is ", capacity)),
-                            {.reason = reason::kOutOfMemory, .quota_subject = "state memory"}));
-    return;
-  }
-  if (!Reserve(bytes)) {
-    return;  // asked again before the next step
-  }
-  job.reserved_bytes = bytes;
-  metrics_->Waiting(RequestKind::kDocument, -1);
-  metrics_->Running(1);
-  metrics_->QueueSeconds(Seconds(DocumentJob::Clock::now() - job.queued));
-  Restore(job);
-}
-
-void Engine::Loop::Restore(DocumentJob& job) {
-  job.stage = Stage::kRestoring;
-  absl::StatusOr<std::unique_ptr<kernels::State>> state = model_->transformer().NewState();
-  if (!state.ok()) {
-    EndDocument(job, state.status());
-    return;
-  }
-  job.state = *std::move(state);
-  if (job.stored == nullptr) {
-    BeginReading(job);
-    return;
-  }
-  const absl::Status prepared = PrepareRestore(*model_, *job.stored, *job.state);
-  RunIo(job,
-        [this, &job, prepared, snapshot = job.stored,
-         state_to_fill = job.state.get()]() -> std::function<void()> {
-          const absl::Status status =
-              RestoreState(*store_, *model_, *metrics_, *snapshot, prepared, *state_to_fill);
-          store::SnapshotPtr next_best;
-          if (!status.ok()) {
-            next_best = FindSnapshot(*store_, *model_, job.name.tenant, job.loaded.tokens);
-            if (next_best != nullptr && next_best->key() == snapshot->key()) {
-              next_best = nullptr;  // it could not be dropped: do without
-            }
-          }
-          return [this, &job, status, next_best] { Restored(job, status, next_best); };
-        });
-}
-
-void Engine::Loop::Restored(DocumentJob& job, const absl::Status& status,
-                            store::SnapshotPtr next_best) {
-  if (job.cancelled) {
-    return;
-  }
-  if (!status.ok()) {
-    log::Warn("stored state not used", {{"document", job.name.id}, {"error", status.ToString()}});
-    job.state.reset();
-    job.stored = std::move(next_best);
-    Restore(job);
-    return;
-  }
-  job.tokens_reused = job.state->tokens();
-  metrics_->StateLoadSeconds("disk", Seconds(DocumentJob::Clock::now() - job.loading_begun));
-  if (job.uploaded) {  // for a question, its start counts them
-    metrics_->ReusedTokens(job.tokens_reused);
-  }
-  BeginReading(job);
-}
-
-void Engine::Loop::BeginReading(DocumentJob& job) {
-  job.reading_begun = DocumentJob::Clock::now();
-  job.stage = Stage::kReading;
-  PlanCheckpoint(job);
-  PostProgress(job);
-  if (job.state->tokens() == job.total()) {
-    BecomeLive(job);
-  }
 }
 
 // Gives its memory back; goes on from the last checkpoint when there is room again.
@@ -306,6 +194,8 @@ void Engine::Loop::DocumentAdvanced(DocumentJob& job, int64_t rows) {
 }
 
 void Engine::Loop::ReleaseMemory(DocumentJob& job) {
+  ForgetWaiting(&job);
+  job.memory_wanted = {};
   reserved_bytes_ -= job.reserved_bytes;
   job.reserved_bytes = 0;
 }

@@ -11,6 +11,7 @@ namespace {
 
 // While questions run, cancels and deadlines are looked at this often even when no step runs.
 constexpr std::chrono::milliseconds kTick(50);
+constexpr std::chrono::seconds kPatience(1);  // of somebody who waits for memory
 
 }  // namespace
 
@@ -22,7 +23,16 @@ void Engine::Loop::Bell::Ring() {
 
 Engine::Loop::Loop(const EngineOptions& options, ServedModel* model, store::Store* store,
                    Executor* io, Metrics* metrics)
-    : options_(options), model_(model), store_(store), io_(io), metrics_(metrics) {
+    : options_(options),
+      model_(model),
+      store_(store),
+      io_(io),
+      metrics_(metrics),
+      scheduler_({.budget = {.max_tokens = options.prefill_chunk,
+                             .min_tokens = options.min_prefill_chunk,
+                             .max_slowdown = options.max_slowdown},
+                  .max_step_tokens = model->max_step_tokens(),
+                  .max_step_outputs = model->max_step_outputs()}) {
   thread_ = std::thread([this] { Run(); });
 }
 
@@ -56,10 +66,6 @@ void Engine::Loop::Drain(Clock::time_point deadline) {
   }
 }
 
-double Engine::Loop::SecondsUntilRoomForDocument() const {
-  return document_seconds_.load(std::memory_order_relaxed);
-}
-
 void Engine::Loop::Run() {
   for (;;) {
     RunCommands();
@@ -70,11 +76,11 @@ void Engine::Loop::Run() {
     if (Done()) {
       break;
     }
-    std::vector<Member> members = Compose();
-    if (members.empty()) {
+    const Plan plan = Compose();
+    if (!plan.members.empty()) {
+      Step(plan);
+    } else if (plan.work.empty()) {
       Wait();
-    } else {
-      Step(std::move(members));
     }
   }
 }
@@ -121,165 +127,78 @@ void Engine::Loop::Wait() {
   bell_->rung = false;
 }
 
-std::vector<Engine::Loop::Member> Engine::Loop::Compose() {
-  std::vector<Member> members;
-  int64_t budget = model_->max_step_tokens();
-  int64_t outputs = 0;
-  bool questions_run = false;
-  for (const QuestionJob::Stage stage :
-       {QuestionJob::Stage::kAnswering, QuestionJob::Stage::kReading}) {
-    for (const auto& question : questions_) {
-      if (question->stage() != stage) {
-        continue;
-      }
-      questions_run = true;
-      const int64_t rows = question->RowsWanted(budget);
-      if (rows > 0 && outputs < model_->max_step_outputs()) {
-        outputs += question->WantsOutput(rows) ? 1 : 0;
-        members.push_back({.question = question.get(),
-                           .rows = rows,
-                           .outputs = question->WantsOutput(rows) ? 1 : 0});
-        budget -= rows;
-      }
-    }
-  }
-  std::vector<DocumentJob*> reading;
-  for (const auto& job : documents_) {
-    if (job->stage == DocumentJob::Stage::kReading && !job->cancelled && !draining_) {
-      reading.push_back(job.get());
-    }
-  }
-  budget = std::min(budget, questions_run ? options_.interleaved_chunk : options_.prefill_chunk);
-  for (size_t i = 0; i < reading.size() && budget > 0; ++i) {
-    // Equal shares; whoever comes first this time comes last the next.
-    DocumentJob* const job = reading[(next_document_ + i) % reading.size()];
-    const int64_t others = static_cast<int64_t>(reading.size() - i);
-    const int64_t rows =
-        std::min(std::max<int64_t>(1, budget / others), job->total() - job->state->tokens());
-    members.push_back({.document = job, .rows = rows, .outputs = 0});
-    budget -= rows;
-  }
-  ++next_document_;
-  return members;
-}
-
-void Engine::Loop::Step(std::vector<Member> members) {
-  std::vector<model::ForwardItem> items;
-  items.reserve(members.size());
-  int64_t rows = 0;
-  bool documents = false;
-  for (const Member& member : members) {
-    model::ForwardItem item;
-    if (member.question != nullptr) {
-      item.state = member.question->state();
-      item.tokens = member.question->NextTokens(member.rows);
-      item.attention_mass = member.question->AttentionMass(member.rows);
-    } else {
-      documents = true;
-      item.state = member.document->state.get();
-      item.tokens =
-          absl::MakeConstSpan(member.document->loaded.tokens)
-              .subspan(static_cast<size_t>(item.state->tokens()), static_cast<size_t>(member.rows));
-    }
-    item.outputs = member.outputs;
-    items.push_back(item);
-    rows += member.rows;
-  }
-  const auto cancelled = [&members, documents] {
-    return !documents && std::all_of(members.begin(), members.end(), [](const Member& member) {
-      return member.question->stream().cancelled();
-    });
-  };
-  absl::StatusOr<kernels::Tensor> logits = model_->transformer().Forward(items, cancelled);
-  if (!logits.ok()) {
-    StepFailed(logits.status(), members);
-    return;
-  }
-  metrics_->Step(rows);
-
-  std::vector<kernels::SampleRequest> requests;
-  for (const Member& member : members) {
-    if (member.outputs > 0) {
-      requests.push_back(member.question->NextSample());
-    }
-  }
-  std::vector<kernels::SampleResult> samples;
-  if (!requests.empty()) {
-    absl::StatusOr<std::vector<kernels::SampleResult>> sampled =
-        model_->backend().Sample(*logits, requests);
-    if (!sampled.ok()) {
-      // Not as it came: the step is committed, so it cannot be tried again.
-      StepFailed(absl::InternalError(sampled.status().message()), members);
-      return;
-    }
-    samples = *std::move(sampled);
-  }
-  size_t next_sample = 0;
-  for (const Member& member : members) {
-    if (member.document != nullptr) {
-      DocumentAdvanced(*member.document, member.rows);
-      continue;
-    }
-    const kernels::SampleResult* sample = member.outputs > 0 ? &samples[next_sample++] : nullptr;
-    if (std::optional<absl::Status> end =
-            member.question->Advance(member.rows, sample, *metrics_)) {
-      EndQuestion(*member.question, *end);
-    }
-  }
-}
-
-// Nothing of the step was committed. Want of memory is met by letting go of states that can come
-// back from disk, then by shedding the newest work; anything else ends what was in the step.
-void Engine::Loop::StepFailed(const absl::Status& status, const std::vector<Member>& members) {
-  if (absl::IsCancelled(status)) {
-    return;  // DropEndedQuestions finds whom it concerned
-  }
-  if (absl::IsResourceExhausted(status)) {
-    if (cache_.EvictOne()) {
-      metrics_->MemoryStateEvicted();
-      return;
-    }
-    const Member& newest = members.back();
-    const absl::Status shed = WithDetails(absl::ResourceExhaustedError("out of memory for states"),
-                                          {.reason = reason::kOutOfMemory, .retry_seconds = 5});
-    if (newest.question != nullptr) {
-      EndQuestion(*newest.question, shed);
-    } else if (members.size() > 1) {
-      Requeue(*newest.document);
-    } else {
-      EndDocument(*newest.document, shed);
-    }
-    return;
-  }
-  log::Error("step failed", {{"error", status.ToString()}});
-  for (const Member& member : members) {
-    if (member.question != nullptr) {
-      EndQuestion(*member.question, absl::InternalError("the model's step failed"));
-    } else {
-      EndDocument(*member.document, absl::InternalError("the model's step failed"));
-    }
-  }
-}
-
-bool Engine::Loop::Reserve(int64_t bytes) {
-  const int64_t capacity = model_->backend().memory().state_capacity_bytes;
-  while (reserved_bytes_ + cache_.bytes() + bytes > capacity) {
-    if (!cache_.EvictOne()) {
-      return false;
-    }
-    metrics_->MemoryStateEvicted();
-  }
-  reserved_bytes_ += bytes;
-  return true;
-}
-
 void Engine::Loop::PublishCounts() {
   int64_t queued = 0;
   for (const auto& job : documents_) {
     queued += job->waiting_to_be_read() ? 1 : 0;
   }
   queued_documents_.store(queued, std::memory_order_relaxed);
-  state_bytes_.store(model_->backend().memory().state_bytes, std::memory_order_relaxed);
+  const kernels::BackendMemory memory = model_->backend().memory();
+  state_bytes_.store(memory.state_bytes, std::memory_order_relaxed);
+  state_pool_bytes_.store(memory.state_pool_bytes, std::memory_order_relaxed);
+  reserved_state_bytes_.store(reserved_bytes_ + cache_.bytes(), std::memory_order_relaxed);
+  if (backlog_.knows()) {
+    const Load load = CurrentLoad();
+    question_slot_seconds_.store(backlog_.SecondsToQuestionSlot(load), std::memory_order_relaxed);
+    document_slot_seconds_.store(backlog_.SecondsToDocumentSlot(load), std::memory_order_relaxed);
+  }
+}
+
+Load Engine::Loop::CurrentLoad() const {
+  Load load;
+  load.max_answers = options_.max_running_questions;
+  for (const auto& question : questions_) {
+    if (question->ended) {
+      continue;
+    }
+    load.answers += question->stage() == QuestionJob::Stage::kAnswering ? 1 : 0;
+    load.waiting_questions += question->stage() == QuestionJob::Stage::kWaiting ? 1 : 0;
+    load.question_tokens += question->tokens_to_read();
+  }
+  for (const auto& job : documents_) {
+    const int64_t left = job->cancelled ? 0 : job->tokens_left();
+    if (left > 0) {
+      load.shortest_document_tokens =
+          load.documents == 0 ? left : std::min(load.shortest_document_tokens, left);
+      load.document_tokens += left;
+      ++load.documents;
+    }
+  }
+  return load;
+}
+
+Engine::StateMemory Engine::Loop::state_memory() const {
+  return {state_bytes_.load(std::memory_order_relaxed),
+          state_pool_bytes_.load(std::memory_order_relaxed),
+          reserved_state_bytes_.load(std::memory_order_relaxed)};
+}
+
+// Whoever needs much could wait for ever while those who need little take what becomes free. So the
+// first to have waited for kPatience is the only one to get any; what runs ends, and then there is
+// enough for it.
+bool Engine::Loop::Reserve(int64_t bytes, const void* who, Clock::time_point since) {
+  if (starving_ != nullptr && starving_ != who) {
+    return false;
+  }
+  const int64_t capacity = model_->backend().memory().state_capacity_bytes;
+  while (reserved_bytes_ + cache_.bytes() + bytes > capacity) {
+    if (!cache_.EvictOne()) {
+      if (Clock::now() - since > kPatience) {
+        starving_ = who;
+      }
+      return false;
+    }
+    metrics_->MemoryStateEvicted();
+  }
+  ForgetWaiting(who);
+  reserved_bytes_ += bytes;
+  return true;
+}
+
+void Engine::Loop::ForgetWaiting(const void* who) {
+  if (starving_ == who) {
+    starving_ = nullptr;
+  }
 }
 
 }  // namespace longleaf::service

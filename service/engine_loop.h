@@ -15,58 +15,14 @@
 
 #include "kernels/mutex.h"
 #include "service/document_io.h"
+#include "service/document_job.h"
 #include "service/engine.h"
 #include "service/question_job.h"
+#include "service/scheduler/backlog.h"
+#include "service/scheduler/scheduler.h"
 #include "service/state_cache.h"
 
 namespace longleaf::service {
-
-// A document on its way from text to a state in memory and on disk. Touched by the engine's thread
-// alone; io tasks get copies of what they need.
-struct DocumentJob {
-  using Clock = std::chrono::steady_clock;
-  enum class Stage {
-    kQueued,     // nothing done
-    kLoading,    // io: tokens and best snapshot
-    kWaiting,    // for memory
-    kRestoring,  // io: the snapshot into `state`
-    kReading,    // in the steps
-    kStoring,    // read whole and usable; io: the last snapshot
-    kRecording,  // io: what became of it, into the document's record
-    kUnsaved,    // read and recorded, in memory only: stored when the disk takes it again
-  };
-
-  store::DocumentName name;
-  Stage stage = Stage::kQueued;
-  bool uploaded = false;   // has to become ACTIVE; else only read again for questions
-  bool cancelled = false;  // deleted, or nobody waits for it any more
-  bool in_io = false;      // an io task knows this job: it must stay
-  bool saved_for_drain = false;
-  bool recorded = false;  // its record says ACTIVE
-  bool unsaved = false;   // the whole state could not be stored
-  LoadedDocument loaded;
-  std::unique_ptr<kernels::State> state;  // until it is live
-  std::shared_ptr<LiveDocument> live;
-  std::weak_ptr<LiveDocument> unsaved_live;  // in kUnsaved: memory may let go of it
-  std::unique_ptr<kernels::State> saving;    // the branch that is being stored
-  store::SnapshotPtr stored;                 // the newest snapshot of these tokens
-  bool stored_is_ours = false;  // a checkpoint of this reading: replaced by the next one
-  int64_t reserved_bytes = 0;
-  int64_t tokens_reused = 0;
-  int64_t furthest = 0;  // token up to which it has ever been read
-  // When the next checkpoint is due; whichever comes first. Counted from the last attempt, so that
-  // a disk that takes none is not tried at every step.
-  int64_t checkpoint_token = 0;
-  Clock::time_point checkpoint_time;
-  absl::Status outcome;  // to be recorded
-  Clock::time_point retry_at;
-  Clock::time_point queued = Clock::now();
-  Clock::time_point loading_begun;
-  Clock::time_point reading_begun;
-
-  int64_t total() const { return static_cast<int64_t>(loaded.tokens.size()); }
-  bool waiting_to_be_read() const { return uploaded && stage < Stage::kStoring && !cancelled; }
-};
 
 class Engine::Loop {
  public:
@@ -83,20 +39,26 @@ class Engine::Loop {
   void Drain(Clock::time_point deadline);
   ProgressBoard& board() { return board_; }
   int64_t queued_documents() const { return queued_documents_.load(std::memory_order_relaxed); }
-  double SecondsUntilRoomForDocument() const;
-  int64_t state_bytes() const { return state_bytes_.load(std::memory_order_relaxed); }
+  double SecondsUntilRoomForDocument() const { return document_slot_seconds_.load(); }
+  StateMemory state_memory() const;
 
   // ---- the engine's thread: commands
-  void ReadDocument(const store::DocumentName& name);
+  void ReadDocument(const store::DocumentName& name, int64_t tokens);
   void Forget(const store::DocumentName& name);
 
  private:
-  // One member of the step being composed.
+  // One that takes part in a step.
   struct Member {
     QuestionJob* question = nullptr;  // or
     DocumentJob* document = nullptr;
     int64_t rows = 0;
     int64_t outputs = 0;
+  };
+  // A step before it runs: who could take part, as the scheduler saw it, and who does.
+  struct Plan {
+    std::vector<Work> work;
+    std::vector<Share> shares;
+    std::vector<Member> members;  // [shares]
   };
 
   // Wakes the thread; may be called (by a stream) after the loop is gone, so it is shared.
@@ -112,15 +74,24 @@ class Engine::Loop {
   void RunCommands();
   bool Done();
   void Wait();
-  std::vector<Member> Compose();
-  void Step(std::vector<Member> members);
-  void StepFailed(const absl::Status& status, const std::vector<Member>& members);
-  bool Reserve(int64_t bytes);
   void PublishCounts();
+  Load CurrentLoad() const;
+  // Takes `bytes` of the memory for states for `who`, which has wanted them since `since`; lets go
+  // of states that can come back. False: there is not so much; who has waited long goes first.
+  bool Reserve(int64_t bytes, const void* who, Clock::time_point since);
+  void ForgetWaiting(const void* who);
+
+  // engine_steps.cc
+  Plan Compose();
+  void Step(const Plan& plan);
+  std::vector<model::ForwardItem> ItemsOf(const std::vector<Member>& members);
+  absl::Status Advance(const std::vector<Member>& members, const kernels::Tensor& logits);
+  void StepFailed(const absl::Status& status, const std::vector<Member>& members);
 
   // engine_questions.cc
   void AdmitQuestions();
-  void Admit(QuestionJob& job);
+  void Admit(QuestionJob& job, bool may_start);
+  bool RefusedForItsDeadline(QuestionJob& job);
   void AnswerPartially(QuestionJob& job, DocumentJob& document);
   bool Reserve(QuestionJob& job, const kernels::State& parent);
   void Start(QuestionJob& job, const kernels::State& parent, QuestionJob::Source source);
@@ -133,10 +104,12 @@ class Engine::Loop {
   DocumentJob* FindJob(const store::DocumentName& name);
   DocumentJob& AddJob(const store::DocumentName& name, bool uploaded);
   void AdvanceDocuments();
+  void Advance(DocumentJob& job);
+  void AdmitDocuments();
   // Runs `work` on the io executor, then what it returns on this thread. The job stays meanwhile.
   void RunIo(DocumentJob& job, std::function<std::function<void()>()> work);
   void StopForDrain(DocumentJob& job);
-  void Load(DocumentJob& job);
+  void LoadTokens(DocumentJob& job);
   void Loaded(DocumentJob& job, absl::StatusOr<LoadedDocument> loaded);
   void BeginState(DocumentJob& job);
   void Restore(DocumentJob& job);
@@ -170,8 +143,11 @@ class Engine::Loop {
   bool refusing_ ABSL_GUARDED_BY(mutex_) = false;
   std::atomic<int64_t> queued_documents_{0};
   std::atomic<int64_t> state_bytes_{0};
-  std::atomic<double> document_seconds_{1};  // running means: how long one takes
-  std::atomic<double> question_seconds_{1};
+  std::atomic<int64_t> state_pool_bytes_{0};
+  std::atomic<int64_t> reserved_state_bytes_{0};
+  // What somebody who is refused is told: when there will be a place.
+  std::atomic<double> document_slot_seconds_{1};
+  std::atomic<double> question_slot_seconds_{1};
 
   // ---- the engine's thread's own
   std::list<std::unique_ptr<DocumentJob>> documents_;  // oldest first
@@ -179,7 +155,10 @@ class Engine::Loop {
   StateCache cache_;
   int64_t reserved_bytes_ = 0;  // promised to jobs
   int64_t io_running_ = 0;
-  size_t next_document_ = 0;  // whose turn it is when a step cannot take all
+  Scheduler scheduler_;
+  Backlog backlog_;
+  double load_rate_ = 1e9;          // bytes of states loaded in a second, as of late
+  const void* starving_ = nullptr;  // the job that has waited too long for memory, if any
   bool stopping_ = false;
   bool draining_ = false;
   Clock::time_point drain_deadline_;

@@ -4,11 +4,18 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "service/engine_loop.h"
 #include "service/errors.h"
 
 namespace longleaf::service {
 namespace {
+
+// How far an estimate has to be beyond a deadline before somebody is refused for it: estimates are
+// off by a third easily, and who is refused wrongly has lost an answer.
+constexpr double kDeadlineDoubt = 1.5;
+
+std::string Rounded(double seconds) { return absl::StrFormat("%.1f", seconds); }
 
 // The `reason` label of longleaf_requests_finished_total.
 absl::string_view FinishLabel(const QuestionJob& job, const absl::Status& status) {
@@ -46,7 +53,7 @@ absl::Status Engine::Loop::Ask(QuestionRequest request, std::shared_ptr<AnswerSt
     if (open_questions_ >= options_.max_questions) {
       metrics_->Rejected("queue_full");
       return QueueFull(absl::StrCat(open_questions_, " questions are waiting or being answered"),
-                       question_seconds_.load(std::memory_order_relaxed));
+                       question_slot_seconds_.load(std::memory_order_relaxed));
     }
     ++open_questions_;
   }
@@ -77,6 +84,7 @@ void Engine::Loop::EndQuestion(QuestionJob& job, const absl::Status& status) {
     return;
   }
   job.ended = true;
+  ForgetWaiting(&job);
   reserved_bytes_ -= job.reserved_bytes;
   job.reserved_bytes = 0;
   if (job.stage() == QuestionJob::Stage::kWaiting) {
@@ -88,7 +96,6 @@ void Engine::Loop::EndQuestion(QuestionJob& job, const absl::Status& status) {
       std::chrono::duration<double>(Clock::now() - job.request().arrival).count();
   metrics_->RequestSeconds(RequestKind::kQuestion, seconds);
   metrics_->Finished(RequestKind::kQuestion, FinishLabel(job, status));
-  question_seconds_.store(0.9 * question_seconds_.load() + 0.1 * seconds);
   job.stream().Close(status);
   MutexLock lock(&mutex_);
   --open_questions_;
@@ -110,17 +117,72 @@ bool Engine::Loop::AnyoneWaitsFor(const store::DocumentName& name) const {
 }
 
 void Engine::Loop::AdmitQuestions() {
+  int64_t running = 0;
+  std::vector<QuestionJob*> waiting;
+  std::vector<const Flow*> flows;
   for (const auto& question : questions_) {
-    if (!question->ended && question->stage() == QuestionJob::Stage::kWaiting) {
-      Admit(*question);
+    if (question->ended) {
+      continue;
     }
+    if (question->stage() == QuestionJob::Stage::kWaiting) {
+      waiting.push_back(question.get());
+      flows.push_back(&question->flow());
+    } else {
+      ++running;
+    }
+  }
+  for (const size_t next : scheduler_.AdmissionOrder(WorkKind::kQuestion, flows)) {
+    QuestionJob& job = *waiting[next];
+    if (RefusedForItsDeadline(job)) {
+      continue;
+    }
+    Admit(job, running < options_.max_running_questions);
+    running += job.stage() == QuestionJob::Stage::kWaiting ? 0 : 1;
   }
 }
 
-// Starts the question if its document's state is here, sees to it that the state comes otherwise.
-void Engine::Loop::Admit(QuestionJob& job) {
+// A deadline that will pass before the first token is told at once, when the client can still ask
+// elsewhere. Weighed when the question comes, and again when it is known how much of its document
+// has to be read for it.
+bool Engine::Loop::RefusedForItsDeadline(QuestionJob& job) {
+  if (job.request().deadline == Clock::time_point::max() || !backlog_.knows()) {
+    return false;
+  }
+  const DocumentJob* const document = FindJob(job.request().document);
+  const int64_t rebuild =
+      document == nullptr || document->waiting_to_be_read() ? 0 : document->tokens_left();
+  if (rebuild == job.deadline_checked_for ||
+      (job.deadline_checked_for >= 0 && rebuild < job.deadline_checked_for)) {
+    return false;
+  }
+  job.deadline_checked_for = rebuild;
+  Load load = CurrentLoad();
+  load.waiting_questions = std::max<int64_t>(0, load.waiting_questions - 1);  // but this one
+  load.question_tokens -= job.tokens_to_read();
+  load.document_tokens -= rebuild;
+  const double seconds = backlog_.SecondsToFirstToken(load, job.tokens_to_read(), rebuild);
+  const double left = std::chrono::duration<double>(job.request().deadline - Clock::now()).count();
+  if (seconds <= left * kDeadlineDoubt) {
+    return false;
+  }
+  metrics_->Rejected("deadline");
+  EndQuestion(
+      job,
+      WithDetails(
+          absl::ResourceExhaustedError(absl::StrCat("the first token is about ", Rounded(seconds),
+                                                    " seconds away, the deadline ", Rounded(left))),
+          {.reason = reason::kDeadlineTooShort, .retry_seconds = std::max(1.0, seconds - left)}));
+  return true;
+}
+
+// Sees to it that the document's state comes, and starts the question if it is here and there is a
+// place.
+void Engine::Loop::Admit(QuestionJob& job, bool may_start) {
   const store::DocumentName& name = job.request().document;
   if (std::shared_ptr<LiveDocument> live = cache_.Find(name)) {
+    if (!may_start || !Reserve(job, *live->state)) {
+      return;
+    }
     QuestionJob::Source source;
     if (job.waited_for_state) {
       source.tier = live->tier;
@@ -132,21 +194,19 @@ void Engine::Loop::Admit(QuestionJob& job) {
       source.tokens_reused = live->state->tokens();
     }
     source.token_ends = live->token_ends;
-    if (!Reserve(job, *live->state)) {
-      return;
-    }
     job.document = live;
     Start(job, *live->state, std::move(source));
     return;
   }
   DocumentJob* document = FindJob(name);
-  if (document != nullptr && job.request().allow_partial && !job.waited_for_state) {
-    // Of an upload that is still being read: what there is. (One that is ACTIVE and read again for
-    // want of a state is waited for.)
-    if (document->waiting_to_be_read()) {
+  // Of an upload that is still being read: what there is. (One that is ACTIVE and read again for
+  // want of a state is waited for.)
+  if (document != nullptr && job.request().allow_partial && !job.waited_for_state &&
+      document->waiting_to_be_read()) {
+    if (may_start) {
       AnswerPartially(job, *document);
-      return;
     }
+    return;
   }
   if (!job.waited_for_state) {
     metrics_->StateLookup("memory", "miss");
@@ -188,7 +248,10 @@ bool Engine::Loop::Reserve(QuestionJob& job, const kernels::State& parent) {
                                  {.reason = reason::kOutOfMemory}));
     return false;
   }
-  if (!Reserve(bytes)) {
+  if (!job.memory_wanted.has_value()) {
+    job.memory_wanted = Clock::now();
+  }
+  if (!Reserve(bytes, &job, *job.memory_wanted)) {
     return false;
   }
   job.reserved_bytes = bytes;

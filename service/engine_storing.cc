@@ -24,8 +24,6 @@ void Engine::Loop::BecomeLive(DocumentJob& job) {
   const int64_t read = job.total() - job.tokens_reused;
   if (read > 0) {
     metrics_->PrefillSeconds(Seconds(now - job.reading_begun));
-    document_seconds_.store(0.7 * document_seconds_.load() +
-                            0.3 * Seconds(now - job.reading_begun));
   }
   auto live = std::make_shared<LiveDocument>();
   live->name = job.name;
@@ -35,6 +33,8 @@ void Engine::Loop::BecomeLive(DocumentJob& job) {
   live->tokens_reused = job.tokens_reused;
   live->tokens_prefilled = read;
   live->seconds = Seconds(now - job.loading_begun);
+  live->reload_seconds =
+      read == 0 ? Seconds(job.reading_begun - job.loading_begun) : Seconds(now - job.reading_begun);
   job.live = live;
   cache_.Insert(std::move(live));
   ReleaseMemory(job);
@@ -78,6 +78,9 @@ void Engine::Loop::Saved(DocumentJob& job, const absl::StatusOr<store::SnapshotP
   if (snapshot.ok()) {
     job.stored = *snapshot;
     job.stored_is_ours = true;
+    if (const std::shared_ptr<LiveDocument> live = whole ? cache_.Find(job.name) : nullptr) {
+      live->reload_seconds = static_cast<double>(live->state->bytes()) / load_rate_;
+    }
   } else if (!job.cancelled) {
     // The text is durable and the state is in memory: the document can be asked, and costs another
     // prefill should the state have to go.

@@ -32,6 +32,7 @@ inline constexpr char kDocumentFailed[] = "DOCUMENT_FAILED";
 inline constexpr char kEtagMismatch[] = "ETAG_MISMATCH";
 inline constexpr char kQueueFull[] = "QUEUE_FULL";
 inline constexpr char kDeadline[] = "DEADLINE_EXCEEDED";
+inline constexpr char kDeadlineTooShort[] = "DEADLINE_TOO_SHORT";
 inline constexpr char kCancelled[] = "CANCELLED";
 inline constexpr char kDiskFull[] = "DISK_FULL";
 inline constexpr char kOutOfMemory[] = "OUT_OF_MEMORY";

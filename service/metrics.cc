@@ -62,7 +62,7 @@ class Readings : public prometheus::Collectable {
     static constexpr const char* kStates[] = {nullptr,      "creating", "queued",
                                               "prefilling", "active",   "failed"};
     std::vector<prometheus::MetricFamily> out;
-    out.reserve(24);  // references to its elements are held below
+    out.reserve(32);  // references to its elements are held below
     auto& documents = Gauge(out, "longleaf_documents", "Documents by state");
     for (int i = 1; i <= 5; ++i) {
       Add(documents, static_cast<double>(now.documents[i]), {{"state", kStates[i]}});
@@ -74,6 +74,17 @@ class Readings : public prometheus::Collectable {
                            "The cap by tier (disk: states and text together); 0: none");
     Add(capacity, static_cast<double>(now.state_capacity_memory), {{"tier", "memory"}});
     Add(capacity, static_cast<double>(now.state_capacity_disk), {{"tier", "disk"}});
+    Add(Gauge(out, "longleaf_state_pool_bytes",
+              "Memory taken from the machine for states: those in use, and free pages kept for the "
+              "next"),
+        static_cast<double>(now.state_pool_bytes), {});
+    Add(Gauge(out, "longleaf_state_reserved_bytes",
+              "Of the memory for states: held by documents ready to be asked, and promised to what "
+              "runs"),
+        static_cast<double>(now.state_reserved_bytes), {});
+    Add(Counter(out, "longleaf_weight_passes_total",
+                "Times the model's weights were read: once a step, for everybody in it"),
+        static_cast<double>(now.weight_passes), {});
     const auto dropped = [&now](const char* reason) {
       const auto found = now.disk_drops.find(reason);
       return found == now.disk_drops.end() ? 0.0 : static_cast<double>(found->second);
@@ -212,10 +223,10 @@ struct Metrics::Rep {
                                    .Add({});
   Counter& upload_bytes =
       CounterFamily("longleaf_upload_bytes_total", "Bytes of text made durable").Add({});
-  Counter& weight_passes =
-      CounterFamily("longleaf_steps_total",
-                    "Engine steps: the weights are read once in each, for everybody in it")
-          .Add({});
+  Counter& steps =
+      CounterFamily("longleaf_steps_total", "Engine steps that were committed").Add({});
+  Histogram& step_seconds =
+      HistogramFamily("longleaf_step_seconds", "One step").Add({}, kTokenSeconds);
   Histogram& step_tokens =
       HistogramFamily("longleaf_step_batch_tokens", "Tokens in one step").Add({}, kStepTokens);
   Family<Counter>& lookups =
@@ -244,6 +255,7 @@ Metrics::Metrics() : rep_(std::make_unique<Rep>()) {
     rep_->state_rejected.Add({{"reason", reason}});
   }
   rep_->rejected.Add({{"reason", "queue_full"}});
+  rep_->rejected.Add({{"reason", "deadline"}});
   rep_->load.Add({{"tier", "disk"}}, kLongSeconds);
   for (const RequestKind kind : {RequestKind::kDocument, RequestKind::kQuestion}) {
     rep_->request.Add({{"kind", KindName(kind)}}, kLongSeconds);
@@ -292,8 +304,9 @@ void Metrics::AbandonedUploads(int64_t n) {
   rep_->abandoned_uploads.Increment(static_cast<double>(n));
 }
 void Metrics::UploadBytes(int64_t n) { rep_->upload_bytes.Increment(static_cast<double>(n)); }
-void Metrics::Step(int64_t tokens) {
-  rep_->weight_passes.Increment();
+void Metrics::Step(int64_t tokens, double seconds) {
+  rep_->steps.Increment();
+  rep_->step_seconds.Observe(seconds);
   rep_->step_tokens.Observe(static_cast<double>(tokens));
 }
 void Metrics::StateLookup(absl::string_view tier, absl::string_view result) {

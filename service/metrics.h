@@ -25,6 +25,9 @@ struct GaugeReadings {
   int64_t state_bytes_memory = 0;
   int64_t state_bytes_disk = 0;
   int64_t state_capacity_memory = 0;
+  int64_t state_pool_bytes = 0;
+  int64_t state_reserved_bytes = 0;
+  int64_t weight_passes = 0;
   int64_t state_capacity_disk = 0;
   std::map<std::string, int64_t> disk_drops;  // snapshots removed since start, by reason
   int64_t store_text_bytes = 0;
@@ -71,7 +74,7 @@ class Metrics {
   void RereadTokens(int64_t n);
   void UploadBytes(int64_t n);
   void AbandonedUploads(int64_t n);
-  void Step(int64_t tokens);
+  void Step(int64_t tokens, double seconds);
 
   // ---- states
   void StateLookup(absl::string_view tier, absl::string_view result);

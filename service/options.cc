@@ -99,6 +99,7 @@ void Declare(CLI::App& app, Options& o) {
         "Uploads in progress and documents waiting to be read", 1, 1 << 20);
   count("--max-questions", o.max_questions, "Questions waiting or being answered", 1, 1 << 16);
   size("--max-question-bytes", o.max_question_bytes, "Longest question");
+  count("--max-batch-questions", o.max_batch_questions, "Questions of one call", 1, 1 << 16);
   count("--max-question-seconds", o.max_question_seconds,
         "Longest time from a question to the end of its answer", 1, 30 * 86400);
   count("--max-waiting-calls", o.max_waiting_calls, "Calls waiting for a thread", 1, 1 << 20);
@@ -119,9 +120,17 @@ void Declare(CLI::App& app, Options& o) {
                                  int64_t high) {
     schedule->add_option(name, value, text)->check(CLI::Range(low, high))->type_name("N");
   };
-  tokens("--prefill-chunk", o.prefill_chunk, "Document tokens read in a step", 16, 8192);
-  tokens("--interleaved-chunk", o.interleaved_chunk,
-         "Document tokens read in a step while questions are being answered", 1, 8192);
+  tokens("--prefill-chunk", o.prefill_chunk, "Tokens read in a step while nobody waits for one", 16,
+         8192);
+  tokens("--min-prefill-chunk", o.min_prefill_chunk,
+         "Tokens read in a step beside answers, at least", 1, 8192);
+  schedule
+      ->add_option("--max-slowdown", o.max_slowdown,
+                   "How many times longer a step of answers may take because of reading in it")
+      ->check(CLI::Range(1.0, 100.0))
+      ->type_name("X");
+  tokens("--max-running-questions", o.max_running_questions, "Questions answered at once", 1, 4096);
+  tokens("--max-reading-documents", o.max_reading_documents, "Documents read at once", 1, 4096);
   tokens("--checkpoint-tokens", o.checkpoint_tokens,
          "A document's state is stored at least this often while it is read", 1024, 1 << 30);
   schedule

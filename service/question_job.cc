@@ -15,6 +15,7 @@ double Seconds(QuestionJob::Clock::duration duration) {
 QuestionJob::QuestionJob(QuestionRequest request, std::shared_ptr<AnswerStream> stream,
                          const ServedModel* model)
     : request_(std::move(request)),
+      flow_{request_.document.tenant, request_.document.id},
       stream_(std::move(stream)),
       model_(model),
       sampler_(request_.sampling),
@@ -46,14 +47,20 @@ void QuestionJob::Begin(std::unique_ptr<kernels::State> branch, Source source) {
   stream_->Push(started);
 }
 
-int64_t QuestionJob::RowsWanted(int64_t budget) const {
-  if (ended || budget <= 0) {
+int64_t QuestionJob::tokens_to_read() const {
+  return ended || stage_ == Stage::kAnswering
+             ? 0
+             : static_cast<int64_t>(request_.tokens.size()) - read_;
+}
+
+int64_t QuestionJob::RowsWanted() const {
+  if (ended || stage_ == Stage::kWaiting) {
     return 0;
   }
   if (stage_ == Stage::kReading) {
-    return std::min(budget, static_cast<int64_t>(request_.tokens.size()) - read_);
+    return tokens_to_read();
   }
-  return stage_ == Stage::kAnswering && stream_->HasRoom() ? 1 : 0;
+  return stream_->HasRoom() ? 1 : 0;
 }
 
 absl::Span<const int32_t> QuestionJob::NextTokens(int64_t rows) const {

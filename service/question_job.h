@@ -17,6 +17,7 @@
 #include "service/document_io.h"
 #include "service/engine.h"
 #include "service/evidence.h"
+#include "service/scheduler/token_shares.h"
 
 namespace longleaf::service {
 
@@ -51,9 +52,9 @@ class QuestionJob {
   // Enters kReading with `branch`, and sends the started event.
   void Begin(std::unique_ptr<kernels::State> branch, Source source);
 
-  // The rows of this question in the next step, at most `budget`; 0 when it has to sit it out. Only
-  // the row that decides a token has an output.
-  int64_t RowsWanted(int64_t budget) const;
+  // The rows that this question could have in the next step; 0 when it has to sit it out. Only the
+  // row that decides a token has an output.
+  int64_t RowsWanted() const;
   // The tokens of those rows.
   absl::Span<const int32_t> NextTokens(int64_t rows) const;
   bool WantsOutput(int64_t rows) const;
@@ -67,16 +68,21 @@ class QuestionJob {
                                       Metrics& metrics);
 
   const QuestionRequest& request() const { return request_; }
+  const Flow& flow() const { return flow_; }
   AnswerStream& stream() { return *stream_; }
   Stage stage() const { return stage_; }
   kernels::State* state() { return state_.get(); }
 
+  int64_t tokens_to_read() const;  // of the question
+  int64_t answer_tokens() const { return answer_tokens_; }
   std::optional<FinishReason> finish_reason() const { return finish_reason_; }
 
   // The engine's notes.
   std::shared_ptr<LiveDocument> document;  // held while the question runs: the cache keeps it
   int64_t reserved_bytes = 0;
   bool waited_for_state = false;
+  std::optional<Clock::time_point> memory_wanted;  // since when it waits for memory
+  int64_t deadline_checked_for = -1;  // tokens to be rebuilt when its deadline was last weighed
   bool ended = false;
 
  private:
@@ -85,6 +91,7 @@ class QuestionJob {
   absl::Status Finish(FinishReason reason, Metrics& metrics);
 
   const QuestionRequest request_;
+  const Flow flow_;  // who is charged: the document
   const std::shared_ptr<AnswerStream> stream_;
   const ServedModel* const model_;
   Stage stage_ = Stage::kWaiting;

@@ -44,6 +44,8 @@ class ServedModel {
   // For text that comes after `first_byte` bytes of the same document.
   std::unique_ptr<model::StreamingTokenizer> NewTokenizer(int64_t first_byte) const;
 
+  int64_t weight_passes() const { return transformer_->weight_passes(); }
+
   int64_t context_length() const { return context_length_; }
   int64_t prefix_tokens() const { return static_cast<int64_t>(prompt_->prefix_ids().size()); }
   int64_t max_document_tokens() const { return max_document_tokens_; }

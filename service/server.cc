@@ -128,7 +128,10 @@ absl::Status Server::Rep::LoadModel() {
 void Server::Rep::StartEngine() {
   EngineOptions engine_options;
   engine_options.prefill_chunk = options.prefill_chunk;
-  engine_options.interleaved_chunk = options.interleaved_chunk;
+  engine_options.min_prefill_chunk = options.min_prefill_chunk;
+  engine_options.max_slowdown = options.max_slowdown;
+  engine_options.max_running_questions = options.max_running_questions;
+  engine_options.max_reading_documents = options.max_reading_documents;
   engine_options.checkpoint_tokens = options.checkpoint_tokens;
   engine_options.checkpoint_seconds = options.checkpoint_seconds;
   engine_options.max_questions = options.max_questions;
@@ -169,7 +172,9 @@ absl::Status Server::Rep::Listen() {
   // Above the limits of the rpcs (wire_message.h), whose errors say more than gRPC's.
   builder.SetMaxReceiveMessageSize(static_cast<int>(
       std::min<int64_t>(std::numeric_limits<int>::max(),
-                        std::max(options.max_upload_message_bytes, options.max_question_bytes) +
+                        std::max(options.max_upload_message_bytes,
+                                 MaxBatchBytes(options.max_question_bytes,
+                                               options.max_batch_questions)) +
                             2 * kMaxRequestBytes)));
   // gRPC looks at a message's size only once it has unpacked it: two megabytes could become two
   // gigabytes. Clients are told what is not supported, and gRPC's own do not compress unasked.
@@ -218,7 +223,7 @@ absl::Status Server::Rep::ResumeReading() {
     for (const store::DocumentRecord& record : page->documents) {
       if (record.state == store::DocumentState::kQueued ||
           record.state == store::DocumentState::kPrefilling) {
-        engine->ReadDocument({kTenant, record.id});
+        engine->ReadDocument({kTenant, record.id}, record.token_count);
       }
     }
     for (const std::string& id : page->damaged_ids) {
@@ -259,7 +264,11 @@ GaugeReadings Server::Rep::Read() {
       now.documents[index] = count;
     }
   }
-  now.state_bytes_memory = engine->state_bytes();
+  const Engine::StateMemory memory = engine->state_memory();
+  now.state_bytes_memory = memory.used_bytes;
+  now.state_pool_bytes = memory.pool_bytes;
+  now.state_reserved_bytes = memory.reserved_bytes;
+  now.weight_passes = model->weight_passes();
   now.state_capacity_memory = model->state_capacity_bytes();
   now.state_bytes_disk = stats.snapshot_bytes;
   now.state_capacity_disk = stats.capacity_bytes;

@@ -154,7 +154,7 @@ class UploadCall final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
     if (!record.ok()) {
       return record.status();
     }
-    context_->engine->ReadDocument({kTenant, record->id});
+    context_->engine->ReadDocument({kTenant, record->id}, record->token_count);
     return Respond(*record);
   }
 

@@ -143,7 +143,8 @@ TEST_F(QuestionsTest, StatesForAnotherAttentionAreNotUsed) {
 
 TEST_F(QuestionsTest, ADocumentThatIsStillReadAnswersPartiallyIfAsked) {
   options_.prefill_chunk = 16;  // slow enough to be caught at it
-  options_.interleaved_chunk = 1;
+  options_.min_prefill_chunk = 1;
+  options_.max_slowdown = 1;
   Start();
   v1::UploadHeader header;
   header.set_document_id("doc");
@@ -168,7 +169,8 @@ TEST_F(QuestionsTest, ADocumentThatIsStillReadAnswersPartiallyIfAsked) {
 
 TEST_F(QuestionsTest, ALongReadingDoesNotHoldUpQuestionsOnOtherDocuments) {
   options_.prefill_chunk = 16;
-  options_.interleaved_chunk = 1;
+  options_.min_prefill_chunk = 1;
+  options_.max_slowdown = 1;
   Start();
   UploadAndWait("short", Filler(2'000));
   v1::UploadHeader header;
@@ -287,12 +289,14 @@ TEST_F(QuestionsTest, ASlowReaderDoesNotHoldUpOthers) {
   for (int i = 0; i < 5; ++i) {
     EXPECT_TRUE(Ask("doc", kQuestion).status.ok());
   }
-  int64_t events = 0;
+  v1::Finished finished;
   while (slow->Read(&event)) {
-    ++events;
+    if (event.has_finished()) {
+      finished = event.finished();
+    }
   }
   EXPECT_TRUE(slow->Finish().ok());
-  EXPECT_GT(events, 100);
+  EXPECT_GT(finished.usage().answer_tokens(), 100);
 }
 
 TEST_F(QuestionsTest, ADeadlineEndsTheWorkAlsoWhileADocumentIsReadAgain) {
@@ -308,7 +312,11 @@ TEST_F(QuestionsTest, ADeadlineEndsTheWorkAlsoWhileADocumentIsReadAgain) {
   v1::AskResponse event;
   while (reader->Read(&event)) {
   }
-  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
+  // Told beforehand that it cannot be met, once it is known what there is to read; else when it
+  // passes.
+  EXPECT_THAT(
+      reader->Finish().error_code(),
+      ::testing::AnyOf(grpc::StatusCode::DEADLINE_EXCEEDED, grpc::StatusCode::RESOURCE_EXHAUSTED));
   // Nobody waits for that reading any more: it stops, and its memory comes back.
   EXPECT_TRUE(Eventually([this] { return Metric("longleaf_requests_running") == 0; }));
   EXPECT_TRUE(Eventually([this] { return Metric("longleaf_state_bytes{tier=\"memory\"}") == 0; }));
