@@ -7,11 +7,13 @@
 //
 // To store: SnapshotLayout::For(shape, tokens); segments from SharedSegments(base) on, and the
 // tail, are new; Meta() goes into the manifest. To restore: FromMeta, PrepareRestore on an empty
-// state (the backend's thread), then all segments in any order and the tail (any thread, see
-// Backend on Import); then the state is ready.
+// state (the backend's thread), then all segments and the tail, in any order, whole or a layer at a
+// time, by any threads at once (Backend says more on Import). A layer that all of them have brought
+// can be used.
 #ifndef LONGLEAF_MODEL_STATE_CODEC_H_
 #define LONGLEAF_MODEL_STATE_CODEC_H_
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -35,6 +37,9 @@ inline constexpr int64_t kBlockTokens = 64;
 using WriteFn = absl::FunctionRef<absl::Status(absl::Span<const std::byte>)>;
 // Fills `out` whole with the next bytes, or fails.
 using ReadFn = absl::FunctionRef<absl::Status(absl::Span<std::byte>)>;
+// Shows at least one and at most `most` of the next bytes, valid until the next call, or fails: for
+// sources that have the bytes in memory already.
+using NextFn = absl::FunctionRef<absl::StatusOr<absl::Span<const std::byte>>(size_t most)>;
 
 struct TokenSpan {
   int64_t begin = 0;
@@ -101,9 +106,46 @@ absl::Status EncodeTail(kernels::Backend& backend, const kernels::State& state,
 // Takes the memory for `layout` in an EMPTY state of the same shape. RESOURCE_EXHAUSTED.
 absl::Status PrepareRestore(kernels::Backend& backend, const SnapshotLayout& layout,
                             kernels::State& state);
-// Reads exactly SegmentBytes() or TailBytes() bytes into a prepared state. DATA_LOSS when a value
-// is not finite: no state holds such, so the bytes are not one. After an error the state is of no
-// use. Segments of one state may be decoded one after another only.
+// Cores or raw tokens first .. first+count-1 of every layer.
+struct StateRange {
+  kernels::StatePart part = kernels::StatePart::kCore;
+  int64_t first = 0;
+  int64_t count = 0;
+};
+// What a segment or the tail holds, in the order in which each layer has it.
+using SegmentContent = std::array<StateRange, 2>;
+
+// Decodes one segment, or the tail, from its first byte to its last, a layer at a time. One thread
+// at a time; the decoders of one state's segments and tail are independent of each other.
+class SegmentDecoder {
+ public:
+  // `segment` in [0, layout.segments()], the last being the tail. `state` has been prepared for
+  // `layout`; it and the backend outlive the decoder. INVALID_ARGUMENT when these do not fit.
+  static absl::StatusOr<SegmentDecoder> Create(kernels::Backend& backend,
+                                               const SnapshotLayout& layout, int64_t segment,
+                                               kernels::State& state);
+  SegmentDecoder(SegmentDecoder&&) = default;
+
+  // The layer that comes next; shape().layers when all are done.
+  int64_t next_layer() const { return next_layer_; }
+  // Takes in the next layer, next_layer() < layers: LayerBytes() bytes, in blocks. `scratch` is
+  // memory for a block that `next` does not show in one piece, kept for the next one. DATA_LOSS
+  // when a value is not finite: no state holds such, so the bytes are not one. After an error the
+  // decoder is of no use, and the layer never becomes ready.
+  absl::Status DecodeNextLayer(NextFn next, std::vector<std::byte>& scratch);
+  int64_t LayerBytes() const;  // of each layer
+
+ private:
+  SegmentDecoder(kernels::Backend& backend, const SegmentContent& content, kernels::State& state)
+      : backend_(&backend), state_(&state), content_(content) {}
+
+  kernels::Backend* backend_;
+  kernels::State* state_;
+  SegmentContent content_;
+  int64_t next_layer_ = 0;
+};
+
+// All layers of a segment or of the tail: exactly SegmentBytes() or TailBytes() bytes.
 absl::Status DecodeSegment(kernels::Backend& backend, const SnapshotLayout& layout, int64_t segment,
                            ReadFn read, kernels::State& state);
 absl::Status DecodeTail(kernels::Backend& backend, const SnapshotLayout& layout, ReadFn read,

@@ -117,19 +117,19 @@ StatusOr<Transformer::Step> Transformer::Check(absl::Span<const ForwardItem> ite
 }
 
 StatusOr<Tensor> Transformer::Forward(absl::Span<const ForwardItem> items,
-                                      const std::function<bool()>& cancelled) {
+                                      const LayerHook& before_layer) {
   StatusOr<Step> step = Check(items);
   if (!step.ok()) return step.status();
   if (Status status = backend_->BeginStep(step->batch); !status.ok()) return status;
   absl::Cleanup abort = [this, &step] { backend_->AbortStep(step->batch); };
   weight_passes_.fetch_add(1, std::memory_order_relaxed);
-  if (Status status = Run(*step, cancelled); !status.ok()) return status;
+  if (Status status = Run(*step, before_layer); !status.ok()) return status;
   std::move(abort).Cancel();
   backend_->CommitStep(step->batch);
   return activations_.logits->tensor().Rows(step->outputs());
 }
 
-Status Transformer::Run(const Step& step, const std::function<bool()>& cancelled) {
+Status Transformer::Run(const Step& step, const LayerHook& before_layer) {
   const Tensor residual = activations_.residual->tensor().Rows(step.rows());
   Status status = backend_->Embed(weights_.embedding, step.tokens, residual);
   if (!status.ok()) return status;
@@ -137,13 +137,14 @@ Status Transformer::Run(const Step& step, const std::function<bool()>& cancelled
                              static_cast<float>(config_.norm_epsilon),
                              activations_.normed->tensor().Rows(step.rows()));
   for (int64_t layer = 0; layer < config_.layers && status.ok(); ++layer) {
-    if (cancelled && cancelled()) return absl::CancelledError("step cancelled");
-    status = RunLayer(layer, step);
+    if (before_layer) status = before_layer(layer);
+    if (status.ok()) status = RunLayer(layer, step);
   }
   if (status.ok() && step.outputs() > 0) {
     status = backend_->Linear(*weights_.logits, activations_.normed->tensor().Rows(step.outputs()),
                               activations_.logits->tensor().Rows(step.outputs()));
   }
+  if (status.ok() && before_layer) status = before_layer(config_.layers);
   return status;
 }
 

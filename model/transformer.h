@@ -33,6 +33,12 @@ struct TransformerOptions {
   int64_t first_position = 0;
 };
 
+// Asked before each layer of a step with its number, and with the number of layers once all of them
+// are done, before the step is committed. Anything but OK ends the step with it. It may wait: for
+// the layer of a state that is still being restored, or for all of what it was restored from to be
+// verified.
+using LayerHook = std::function<absl::Status(int64_t layer)>;
+
 // One member of a step. Needs 1 <= tokens.size(), 0 <= outputs <= tokens.size(), and no state
 // twice in a step.
 struct ForwardItem {
@@ -76,12 +82,12 @@ class Transformer {
   // Runs one step. Returns the logits [sum of outputs, vocab] of the wanted tokens, in order, in
   // backend memory, valid until the next call; no rows when nothing was wanted.
   //
-  // `cancelled` (if not empty) is asked before each layer; true ends the step with CANCELLED.
-  // After any error all states are as they were: INVALID_ARGUMENT for a batch that breaks the rules
-  // above, more than max_step_tokens rows or max_step_outputs outputs, or a token id outside the
-  // vocabulary; RESOURCE_EXHAUSTED when the states' memory is spent.
+  // After any error all states are as they were: that of `before_layer` (if not empty);
+  // INVALID_ARGUMENT for a batch that breaks the rules above, more than max_step_tokens rows or
+  // max_step_outputs outputs, or a token id outside the vocabulary; RESOURCE_EXHAUSTED when the
+  // states' memory is spent; FAILED_PRECONDITION when a layer of a state has not been restored yet.
   absl::StatusOr<kernels::Tensor> Forward(absl::Span<const ForwardItem> items,
-                                          const std::function<bool()>& cancelled = nullptr);
+                                          const LayerHook& before_layer = nullptr);
 
   // Steps begun since Load = times the weights were read.
   int64_t weight_passes() const { return weight_passes_.load(std::memory_order_relaxed); }
@@ -113,7 +119,7 @@ class Transformer {
 
   absl::Status AllocateActivations();
   absl::StatusOr<Step> Check(absl::Span<const ForwardItem> items) const;
-  absl::Status Run(const Step& step, const std::function<bool()>& cancelled);
+  absl::Status Run(const Step& step, const LayerHook& before_layer);
   absl::Status RunLayer(int64_t layer, const Step& step);
   absl::Status Logits(const Step& step);
 

@@ -2,6 +2,7 @@
 // tests/golden.
 #include "model/state_codec.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -222,6 +223,81 @@ TEST_F(Codec, CutOrUnreadableSourceEndsTheRestore) {
   }
 }
 
+// Layer after layer, the segments in turns, from a source that shows the bytes in pieces of its
+// own.
+TEST_F(Codec, LayerByLayerIsTheWhole) {
+  for (const AttentionPolicy& policy : kPolicies) {
+    for (const size_t piece : {size_t{4}, size_t{52}, size_t{1} << 20}) {
+      const auto layout = SnapshotLayout::For(ShapeOf(policy), 300, 140);
+      const std::string bytes = Numbers(layout->TotalBytes());
+      auto state = backend_.NewState(layout->shape());
+      ASSERT_TRUE(PrepareRestore(backend_, *layout, **state).ok());
+      std::vector<SegmentDecoder> decoders;
+      std::vector<size_t> at;
+      for (int64_t segment = 0; segment <= layout->segments(); ++segment) {
+        auto decoder = SegmentDecoder::Create(backend_, *layout, segment, **state);
+        ASSERT_TRUE(decoder.ok()) << decoder.status();
+        at.push_back(static_cast<size_t>(segment * layout->SegmentBytes()));
+        decoders.push_back(*std::move(decoder));
+      }
+      std::vector<std::byte> scratch;
+      for (int64_t layer = 0; layer < layout->shape().layers; ++layer) {
+        for (size_t i = 0; i < decoders.size(); ++i) {
+          EXPECT_FALSE((*state)->LayerReady(layer));
+          EXPECT_EQ(decoders[i].next_layer(), layer);
+          const size_t begin = at[i];
+          const auto next = [&](size_t most) -> absl::StatusOr<absl::Span<const std::byte>> {
+            const size_t count = std::min(most, piece - at[i] % piece);
+            const auto* from = reinterpret_cast<const std::byte*>(bytes.data()) + at[i];
+            at[i] += count;
+            return absl::MakeConstSpan(from, count);
+          };
+          ASSERT_TRUE(decoders[i].DecodeNextLayer(next, scratch).ok());
+          EXPECT_EQ(static_cast<int64_t>(at[i] - begin), decoders[i].LayerBytes());
+        }
+        EXPECT_TRUE((*state)->LayerReady(layer));
+      }
+      EXPECT_EQ(at.back(), bytes.size());
+      EXPECT_TRUE(Encode(*layout, **state) == bytes) << policy.ToString() << " " << piece;
+      const auto none = [](size_t) -> absl::StatusOr<absl::Span<const std::byte>> {
+        return absl::InternalError("not asked");
+      };
+      EXPECT_EQ(decoders[0].DecodeNextLayer(none, scratch).code(),
+                absl::StatusCode::kInvalidArgument);
+    }
+  }
+}
+
+TEST_F(Codec, ALayerThatIsCutOrNotFiniteIsNeverReady) {
+  const auto layout = SnapshotLayout::For(ShapeOf(kPolicies[0]), 150, 150);
+  std::string bytes = Numbers(layout->TotalBytes());
+  const auto layer_bytes = static_cast<size_t>(layout->TotalBytes() / layout->shape().layers);
+  const float infinity = std::numeric_limits<float>::infinity();
+  for (const size_t damaged : {size_t{0}, layer_bytes - 4, layer_bytes, 2 * layer_bytes - 4}) {
+    for (const bool cut : {true, false}) {
+      std::string bad = bytes;
+      std::memcpy(bad.data() + damaged, &infinity, sizeof(infinity));
+      auto state = backend_.NewState(layout->shape());
+      ASSERT_TRUE(PrepareRestore(backend_, *layout, **state).ok());
+      auto decoder = SegmentDecoder::Create(backend_, *layout, 0, **state);
+      ASSERT_TRUE(decoder.ok());
+      size_t at = 0;
+      const auto next = [&](size_t most) -> absl::StatusOr<absl::Span<const std::byte>> {
+        if (cut && at + most > damaged) return absl::OutOfRangeError("cut");
+        at += most;
+        return absl::MakeConstSpan(reinterpret_cast<const std::byte*>(bad.data()) + at - most,
+                                   most);
+      };
+      std::vector<std::byte> scratch;
+      absl::Status status;
+      while (status.ok()) status = decoder->DecodeNextLayer(next, scratch);
+      EXPECT_EQ(status.code(), cut ? absl::StatusCode::kOutOfRange : absl::StatusCode::kDataLoss);
+      EXPECT_EQ((*state)->LayerReady(0), damaged >= layer_bytes);
+      EXPECT_FALSE((*state)->LayerReady(1));
+    }
+  }
+}
+
 TEST_F(Codec, ValuesMustBeFinite) {
   const auto layout = SnapshotLayout::For(ShapeOf(kPolicies[1]), 100, 20);
   const std::string good = Numbers(layout->TotalBytes());
@@ -252,6 +328,9 @@ TEST_F(Codec, StateAndLayoutMustFit) {
   EXPECT_FALSE(EncodeSegment(backend_, *state, *layout, -1, ignore).ok());
   EXPECT_FALSE(EncodeSegment(backend_, *state, *layout, layout->segments(), ignore).ok());
   EXPECT_FALSE(DecodeSegment(backend_, *layout, layout->segments(), zeros, *state).ok());
+  EXPECT_FALSE(SegmentDecoder::Create(backend_, *layout, layout->segments() + 1, *state).ok());
+  EXPECT_FALSE(SegmentDecoder::Create(backend_, *layout, -1, *state).ok());
+  EXPECT_FALSE(SegmentDecoder::Create(backend_, *longer, 0, *state).ok());
   EXPECT_FALSE(PrepareRestore(backend_, *layout, *state).ok());  // not empty
   auto empty = backend_.NewState(ShapeOf(kPolicies[1]));
   EXPECT_FALSE(DecodeTail(backend_, *layout, zeros, **empty).ok());  // not prepared
