@@ -151,7 +151,7 @@ Load Engine::Loop::CurrentLoad() const {
     if (question->ended) {
       continue;
     }
-    load.answers += question->stage() == QuestionJob::Stage::kAnswering ? 1 : 0;
+    load.answers += question->stage() == QuestionJob::Stage::kWaiting ? 0 : 1;
     load.waiting_questions += question->stage() == QuestionJob::Stage::kWaiting ? 1 : 0;
     load.question_tokens += question->tokens_to_read();
   }
