@@ -1,8 +1,38 @@
 #include "service/answer_stream.h"
 
+#include <iterator>
 #include <utility>
 
 namespace longleaf::service {
+namespace {
+
+int64_t Bytes(const TokenCandidate& candidate) {
+  return static_cast<int64_t>(sizeof(candidate) + candidate.text.size());
+}
+
+int64_t Bytes(const AnswerText& text) {
+  auto bytes = static_cast<int64_t>(text.text.size());
+  for (const TokenLogprobs& token : text.logprobs) {
+    bytes += Bytes(token.chosen);
+    for (const TokenCandidate& other : token.top) {
+      bytes += Bytes(other);
+    }
+  }
+  return bytes;
+}
+
+// What an event holds in memory, about.
+int64_t Bytes(const AnswerEvent& event) {
+  auto bytes = static_cast<int64_t>(sizeof(event));
+  if (const auto* text = std::get_if<AnswerText>(&event)) {
+    bytes += Bytes(*text);
+  } else if (const auto* finished = std::get_if<AnswerFinished>(&event)) {
+    bytes += static_cast<int64_t>(finished->evidence.size() * sizeof(EvidenceSpan));
+  }
+  return bytes;
+}
+
+}  // namespace
 
 // `ready_` is called with the lock held: Cancel can then promise that it does not run afterwards,
 // which the call's object relies on to be deleted.
@@ -25,11 +55,13 @@ std::optional<AnswerEvent> AnswerStream::Pop() {
     if (events_.empty()) {
       return std::nullopt;
     }
-    if (events_.size() >= capacity_) {
-      room = room_;
-    }
+    const bool full = bytes_ >= capacity_bytes_;
     event = std::move(events_.front());
     events_.pop_front();
+    bytes_ -= Bytes(*event);
+    if (full && bytes_ < capacity_bytes_) {
+      room = room_;
+    }
   }
   if (room) {
     room();
@@ -62,20 +94,44 @@ void AnswerStream::OnRoom(std::function<void()> room) {
 
 bool AnswerStream::HasRoom() const {
   MutexLock lock(&mutex_);
-  return events_.size() < capacity_;
+  return bytes_ < capacity_bytes_;
 }
 
 void AnswerStream::Push(AnswerEvent event) {
   MutexLock lock(&mutex_);
-  if (std::holds_alternative<Progress>(event) && !events_.empty() &&
-      std::holds_alternative<Progress>(events_.back())) {
-    events_.back() = std::move(event);
+  if (status_.has_value()) {
     return;
   }
-  events_.push_back(std::move(event));
-  if (ready_) {
+  const bool first = events_.empty();
+  if (first || !Join(event)) {
+    bytes_ += Bytes(event);
+    events_.push_back(std::move(event));
+  }
+  if (first && ready_) {
     ready_();
   }
+}
+
+bool AnswerStream::Join(AnswerEvent& event) {
+  AnswerEvent& last = events_.back();
+  if (std::holds_alternative<Progress>(event) && std::holds_alternative<Progress>(last)) {
+    last = std::move(event);
+    return true;
+  }
+  auto* const text = std::get_if<AnswerText>(&event);
+  auto* const before = std::get_if<AnswerText>(&last);
+  if (text == nullptr || before == nullptr) {
+    return false;
+  }
+  const int64_t added = Bytes(*text);
+  if (Bytes(*before) + added > kJoinedBytes) {
+    return false;
+  }
+  before->text += text->text;
+  before->logprobs.insert(before->logprobs.end(), std::make_move_iterator(text->logprobs.begin()),
+                          std::make_move_iterator(text->logprobs.end()));
+  bytes_ += added;
+  return true;
 }
 
 void AnswerStream::Close(absl::Status status) {
@@ -85,7 +141,7 @@ void AnswerStream::Close(absl::Status status) {
   }
   status_ = std::move(status);
   room_ = nullptr;
-  if (ready_) {
+  if (events_.empty() && ready_) {
     ready_();
   }
 }

@@ -72,15 +72,21 @@ using AnswerEvent = std::variant<Progress, AnswerStarted, AnswerText, AnswerFini
 // Thread-safe. One producer (the engine), one consumer (the call).
 //
 // When it is full (a slow reader) the engine leaves the question out of its steps until there is
-// room; a progress event replaces an unread one, so waiting never fills it.
+// room. What waits unread is put together, so that a reader slower than the model has fewer events
+// to deal with: a progress event replaces an unread one, so waiting never fills it, and text is
+// added to unread text, up to kJoinedBytes in one event.
 class AnswerStream {
  public:
-  // `capacity` events may wait to be read.
-  explicit AnswerStream(size_t capacity = 64) : capacity_(capacity) {}
+  static constexpr int64_t kJoinedBytes = 4 << 10;
+
+  // Events of `capacity_bytes`, with what they hold in memory, may wait to be read. Enough for
+  // dozens of tokens with all the log-probabilities that a client can ask for.
+  explicit AnswerStream(int64_t capacity_bytes = 64 << 10) : capacity_bytes_(capacity_bytes) {}
 
   // ---- consumer
-  // `ready` runs (on the producer's thread, or here at once) when there is something to Pop or the
-  // stream is closed; it must not block or call back into the stream. Set once.
+  // `ready` runs (on the producer's thread, or here at once) when there is something to Pop, or
+  // the stream is closed, and there was nothing before: one that was called Pops until nothing is
+  // left. It must not block or call back into the stream. Set once.
   void OnReady(std::function<void()> ready);
   std::optional<AnswerEvent> Pop();
   // The final status, once every event has been popped.
@@ -94,14 +100,20 @@ class AnswerStream {
   // ---- producer
   bool cancelled() const { return cancelled_.load(std::memory_order_relaxed); }
   bool HasRoom() const;
+  // Takes the event also when there is no room: a step's events belong together. Nothing comes after
+  // Close: what is pushed then is dropped.
   void Push(AnswerEvent event);
-  void Close(absl::Status status);
+  void Close(absl::Status status);  // the first status counts
 
  private:
-  const size_t capacity_;
+  // Adds the event to the last unread one; false if it must stand for itself.
+  bool Join(AnswerEvent& event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  const int64_t capacity_bytes_;
   std::atomic<bool> cancelled_{false};
   mutable Mutex mutex_;
   std::deque<AnswerEvent> events_ ABSL_GUARDED_BY(mutex_);
+  int64_t bytes_ ABSL_GUARDED_BY(mutex_) = 0;  // of events_
   std::optional<absl::Status> status_ ABSL_GUARDED_BY(mutex_);
   std::function<void()> ready_ ABSL_GUARDED_BY(mutex_);
   std::function<void()> room_ ABSL_GUARDED_BY(mutex_);

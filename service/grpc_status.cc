@@ -5,7 +5,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "google/rpc/error_details.pb.h"
-#include "google/rpc/status.pb.h"
 #include "service/errors.h"
 #include "service/time_conversion.h"
 
@@ -45,14 +44,14 @@ std::string ReasonOf(const absl::Status& status, const ErrorDetails& details) {
 
 }  // namespace
 
-grpc::Status ToGrpc(const absl::Status& status) {
+google::rpc::Status ToMessage(const absl::Status& status) {
+  google::rpc::Status message;
   if (status.ok()) {
-    return grpc::Status::OK;
+    return message;
   }
   const ErrorDetails details = DetailsOf(status);
   const std::string text = Bounded(status.message());
-  google::rpc::Status message;
-  message.set_code(static_cast<int>(status.code()));
+  message.set_code(static_cast<int>(status.code()));  // absl's codes are gRPC's
   message.set_message(text);
 
   google::rpc::ErrorInfo info;
@@ -79,8 +78,15 @@ grpc::Status ToGrpc(const absl::Status& status) {
     violation->set_description(text);
     message.add_details()->PackFrom(quota);
   }
-  // absl's codes are gRPC's.
-  return grpc::Status(static_cast<grpc::StatusCode>(status.code()), text,
+  return message;
+}
+
+grpc::Status ToGrpc(const absl::Status& status) {
+  if (status.ok()) {
+    return grpc::Status::OK;
+  }
+  const google::rpc::Status message = ToMessage(status);
+  return grpc::Status(static_cast<grpc::StatusCode>(message.code()), message.message(),
                       message.SerializeAsString());
 }
 

@@ -5,6 +5,7 @@
 #include <grpcpp/support/status.h>
 
 #include "absl/status/status.h"
+#include "google/rpc/status.pb.h"
 
 namespace longleaf::service {
 
@@ -12,6 +13,8 @@ namespace longleaf::service {
 // "longleaf"; where the status names no reason, one by its code, else INTERNAL), BadRequest,
 // RetryInfo and QuotaFailure where the status has them.
 grpc::Status ToGrpc(const absl::Status& status);
+// The same as a message, for a failure inside of a response. Code and no more for OK.
+google::rpc::Status ToMessage(const absl::Status& status);
 
 }  // namespace longleaf::service
 

@@ -1,9 +1,36 @@
 #include "service/question_messages.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "service/time_conversion.h"
 
 namespace longleaf::service {
 namespace {
+
+constexpr int64_t kMaxEvidenceText = 512;
+
+// `text` without the broken characters that cutting it anywhere leaves at its ends.
+std::string WholeCharacters(std::string text) {
+  const auto continues = [](char c) { return (static_cast<unsigned char>(c) & 0xc0) == 0x80; };
+  size_t begin = 0;
+  while (begin < text.size() && continues(text[begin])) {
+    ++begin;
+  }
+  text.erase(0, begin);
+  size_t last = text.size();
+  while (last > 0 && continues(text[last - 1])) {
+    --last;
+  }
+  if (last > 0) {
+    const auto lead = static_cast<unsigned char>(text[last - 1]);
+    const size_t length = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : lead >= 0xc0 ? 2 : 1;
+    if (last - 1 + length > text.size()) {
+      text.resize(last - 1);
+    }
+  }
+  return text;
+}
 
 v1::StateTier ToMessage(StateTier tier) {
   switch (tier) {
@@ -81,6 +108,27 @@ v1::Finished ToMessage(const AnswerFinished& finished) {
   *timings.mutable_total() = ToDuration(finished.total_seconds);
   out.set_seed(finished.seed);
   return out;
+}
+
+bool HasEvidence(const AnswerEvent& event) {
+  const auto* finished = std::get_if<AnswerFinished>(&event);
+  return finished != nullptr && !finished->evidence.empty();
+}
+
+void AddEvidence(const std::vector<EvidenceSpan>& spans, Documents* documents,
+                 const std::string& document_id, int64_t serial, v1::Finished* message) {
+  for (const EvidenceSpan& span : spans) {
+    v1::Evidence* const evidence = message->add_evidence();
+    evidence->set_begin_byte(span.begin_byte);
+    evidence->set_end_byte(span.end_byte);
+    evidence->set_weight(span.weight);
+    absl::StatusOr<std::string> text =
+        documents->ReadText(document_id, serial, span.begin_byte,
+                            std::min(kMaxEvidenceText, span.end_byte - span.begin_byte));
+    if (text.ok()) {
+      evidence->set_text(WholeCharacters(*std::move(text)));
+    }
+  }
 }
 
 }  // namespace longleaf::service

@@ -14,8 +14,8 @@ constexpr int kMostStops = 16;
 
 }  // namespace
 
-absl::Status ReadSampling(const longleaf::v1::Sampling& message, const ServedModel& model,
-                          QuestionRequest* question) {
+absl::Status ReadSampling(const longleaf::v1::Sampling& message, absl::string_view path,
+                          const ServedModel& model, QuestionRequest* question) {
   model::SamplingParams& params = question->sampling;
   params.max_tokens = model.prompt().file().max_answer_tokens;
   if (message.has_max_tokens()) {
@@ -43,17 +43,18 @@ absl::Status ReadSampling(const longleaf::v1::Sampling& message, const ServedMod
     params.logprobs = message.logprobs();
   }
   if (const auto violation = params.FindViolation()) {
-    return InvalidField(absl::StrCat("sampling.", violation->field), violation->description);
+    return InvalidField(absl::StrCat(path, ".", violation->field), violation->description);
   }
   // The prompt file's own come on top.
   if (message.stop_size() > kMostStops) {
-    return InvalidField("sampling.stop", absl::StrCat("at most ", kMostStops, " strings"));
+    return InvalidField(absl::StrCat(path, ".stop"),
+                        absl::StrCat("at most ", kMostStops, " strings"));
   }
   std::vector<std::string> stop = model.prompt().file().stop;
   stop.insert(stop.end(), message.stop().begin(), message.stop().end());
   absl::StatusOr<model::StopMatcher> matcher = model::StopMatcher::Create(std::move(stop));
   if (!matcher.ok()) {
-    return InvalidField("sampling.stop", matcher.status().message());
+    return InvalidField(absl::StrCat(path, ".stop"), matcher.status().message());
   }
   question->stop = *std::move(matcher);
   return absl::OkStatus();

@@ -7,6 +7,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "service/cli/answer_screen.h"
 #include "service/cli/exit_code.h"
 #include "service/cli/quantity.h"
 #include "service/cli/retry.h"
@@ -20,57 +21,6 @@ constexpr int kMostTries = 4;
 double Seconds(const google::protobuf::Duration& duration) {
   return absl::ToDoubleSeconds(ToDuration(duration));
 }
-
-// What is seen of one answer while it comes. With --json only the progress is.
-class AnswerScreen {
- public:
-  explicit AnswerScreen(Session& session)
-      : show_(!session.json()),
-        escape_(IsTerminal(STDOUT_FILENO)),
-        bar_("reading again", ProgressUnit::kTokens, session.ProgressSurface()) {}
-
-  void Progress(const v1::Progress& progress) {
-    std::optional<absl::Duration> left;
-    if (progress.has_eta()) {
-      left = ToDuration(progress.eta());
-    }
-    bar_.Update(progress.tokens_done(), progress.tokens_total(), left);
-  }
-
-  bool Text(const std::string& text) {
-    bar_.Finish("");
-    if (!show_) {
-      return true;
-    }
-    std::string shown = escape_ ? escaper_.Add(text) : text;
-    if (at_start_) {
-      // Models begin with a space or a newline that belongs to the prompt's form, not to the
-      // answer.
-      shown.erase(0, std::min(shown.find_first_not_of(" \n"), shown.size()));
-    }
-    if (!shown.empty()) {
-      at_start_ = false;
-      ended_line_ = shown.back() == '\n';
-    }
-    return WriteOutput(shown);
-  }
-
-  // The answer is over, for better or worse: the cursor goes to the start of a line.
-  bool End() {
-    bar_.Finish("");
-    const std::string rest = escape_ ? escaper_.Finish() : "";
-    const bool newline = !(at_start_ && rest.empty()) && !(ended_line_ && rest.empty());
-    return !show_ || WriteOutput(rest + (newline ? "\n" : ""));
-  }
-
- private:
-  const bool show_;
-  const bool escape_;
-  ProgressBar bar_;
-  TerminalEscaper escaper_;
-  bool at_start_ = true;
-  bool ended_line_ = false;
-};
 
 // One call. `any` is set as soon as an event has come, `written` cleared when output failed.
 grpc::Status Stream(Session& session, const v1::AskRequest& request, AnswerScreen* screen,
@@ -113,23 +63,6 @@ grpc::Status Stream(Session& session, const v1::AskRequest& request, AnswerScree
 }
 
 std::string Quoted(const std::string& text) { return "'" + EscapeLine(text) + "'"; }
-
-bool PrintAnswer(Session& session, const v1::AskRequest& request, const Answer& answer) {
-  if (session.json()) {
-    return PrintJson(AnswerJson(request, answer));
-  }
-  std::string more = LogprobsText(answer.logprobs);
-  if (request.max_evidence() > 0) {
-    more += EvidenceText(answer.finished, IsTerminal(STDOUT_FILENO) ? TerminalWidth() : 100);
-  }
-  if (!more.empty() && !WriteOutput("\n" + more)) {
-    return false;
-  }
-  if (IsTerminal(STDERR_FILENO) && !session.quiet()) {
-    WriteError(Dim(AnswerSummary(request, answer)) + "\n");
-  }
-  return true;
-}
 
 }  // namespace
 
@@ -229,6 +162,20 @@ std::string LogprobsText(const std::vector<v1::TokenLogprobs>& logprobs) {
   return text;
 }
 
+bool PrintDetails(const Session& session, const v1::AskRequest& request, const Answer& answer) {
+  std::string more = LogprobsText(answer.logprobs);
+  if (request.max_evidence() > 0) {
+    more += EvidenceText(answer.finished, IsTerminal(STDOUT_FILENO) ? TerminalWidth() : 100);
+  }
+  if (!more.empty() && !WriteOutput("\n" + more)) {
+    return false;
+  }
+  if (IsTerminal(STDERR_FILENO) && !session.quiet()) {
+    WriteError(Dim(AnswerSummary(request, answer)) + "\n");
+  }
+  return true;
+}
+
 int AskOne(Session& session, const v1::AskRequest& request) {
   const bool reached = session.Reached();
   Retry retry(kMostTries);
@@ -240,7 +187,8 @@ int AskOne(Session& session, const v1::AskRequest& request) {
     const grpc::Status status = Stream(session, request, &screen, &answer, &any, &written);
     written = screen.End() && written;
     if (written && status.ok()) {
-      written = PrintAnswer(session, request, answer);
+      written = session.json() ? PrintJson(AnswerJson(request, answer))
+                               : PrintDetails(session, request, answer);
     }
     if (!written) {
       return session.FailLocally("cannot write the output", kRefused);

@@ -32,6 +32,10 @@ std::string EvidenceText(const v1::Finished& finished, int width);
 // A line per token: its log-probability, its text, then the alternatives.
 std::string LogprobsText(const std::vector<v1::TokenLogprobs>& logprobs);
 
+// What follows the text of an answer: log-probabilities and passages, if they were asked for, and
+// on a terminal the summary. False if standard output cannot be written.
+bool PrintDetails(const Session& session, const v1::AskRequest& request, const Answer& answer);
+
 // Asks and shows. Tried again only if the server was unavailable before the first event. Prints
 // errors. Returns an ExitCode.
 int AskOne(Session& session, const v1::AskRequest& request);

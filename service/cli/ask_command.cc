@@ -1,9 +1,15 @@
-// `longleaf ask`: one question, or a prompt for one after another.
+// `longleaf ask`: one question, several at the same time, or a prompt for one after another.
+#include <fcntl.h>
 #include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "service/cli/answer.h"
+#include "service/cli/batch.h"
 #include "service/cli/commands.h"
 #include "service/cli/exit_code.h"
 #include "service/cli/line_reader.h"
@@ -14,6 +20,10 @@
 
 namespace longleaf::service::cli {
 namespace {
+
+// Questions of a long list that are asked at the same time; what servers allow if not told
+// otherwise.
+constexpr size_t kBatch = 64;
 
 // What is asked, and how to leave. Finds out early that there is no such document.
 int Greet(Session& session, const std::string& name) {
@@ -86,6 +96,90 @@ int Prompt(Session& session, v1::AskRequest request) {
   }
 }
 
+// Asks a list batch by batch. A question that fails does not end it; a call that fails does.
+class ListOfQuestions {
+ public:
+  ListOfQuestions(Session& session, const v1::AskRequest& request)
+      : session_(session), request_(request) {}
+
+  // Asks when there are enough. False if there is no sense in going on.
+  bool Add(std::string question) {
+    waiting_.push_back(std::move(question));
+    return waiting_.size() < kBatch || AskWaiting();
+  }
+  bool AskWaiting() {
+    if (waiting_.empty()) {
+      return true;
+    }
+    const BatchResult result = AskBatch(session_, request_, waiting_, asked_);
+    asked_ += waiting_.size();
+    waiting_.clear();
+    exit_code_ = result.broken || exit_code_ == kOk ? result.exit_code : exit_code_;
+    return !result.broken;
+  }
+
+  bool empty() const { return asked_ == 0 && waiting_.empty(); }
+  int exit_code() const { return exit_code_; }
+
+ private:
+  Session& session_;
+  const v1::AskRequest& request_;
+  std::vector<std::string> waiting_;
+  size_t asked_ = 0;
+  int exit_code_ = kOk;
+};
+
+int AskAll(Session& session, const v1::AskRequest& request,
+           const std::vector<std::string>& questions) {
+  ListOfQuestions list(session, request);
+  const bool open = std::all_of(questions.begin(), questions.end(),
+                                [&list](const std::string& text) { return list.Add(text); });
+  if (open) {
+    list.AskWaiting();
+  }
+  return list.exit_code();
+}
+
+int AskFromOpenFile(Session& session, const v1::AskRequest& request, const std::string& name,
+                    int fd) {
+  ListOfQuestions list(session, request);
+  LineReader reader(fd, &session.interrupt());
+  for (int64_t number = 1;; ++number) {
+    const absl::StatusOr<std::optional<std::string>> line = reader.Next();
+    if (!line.ok()) {
+      return absl::IsCancelled(line.status())
+                 ? session.FailLocally("interrupted", kInterrupted)
+                 : session.FailLocally(absl::StrCat(name, ": ", line.status().message()), kUsage);
+    }
+    if (!line->has_value()) {
+      break;
+    }
+    const std::string question(absl::StripAsciiWhitespace(**line));
+    if (!IsValidUtf8(question)) {
+      return session.FailLocally(absl::StrCat(name, ": line ", number, " is not UTF-8"), kUsage);
+    }
+    if (!question.empty() && !list.Add(question)) {
+      return list.exit_code();
+    }
+  }
+  list.AskWaiting();
+  return list.empty() ? session.FailLocally(absl::StrCat(name, ": no questions in it"), kUsage)
+                      : list.exit_code();
+}
+
+int AskFromFile(Session& session, const v1::AskRequest& request, const std::string& path) {
+  if (path == "-") {
+    return AskFromOpenFile(session, request, "standard input", STDIN_FILENO);
+  }
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) {
+    return session.FailLocally(absl::StrCat(path, ": ", std::strerror(errno)), kUsage);
+  }
+  const int code = AskFromOpenFile(session, request, path, fd);
+  close(fd);
+  return code;
+}
+
 }  // namespace
 
 int Ask(Session& session, const AskOptions& options) {
@@ -94,10 +188,16 @@ int Ask(Session& session, const AskOptions& options) {
   *request.mutable_sampling() = options.sampling;
   request.set_max_evidence(options.evidence);
   request.set_allow_partial(options.partial);
-  if (options.question.empty()) {
+  if (!options.questions_path.empty()) {
+    return AskFromFile(session, request, options.questions_path);
+  }
+  if (options.questions.empty()) {
     return Prompt(session, request);
   }
-  request.set_question(options.question);
+  if (options.questions.size() > 1) {
+    return AskAll(session, request, options.questions);
+  }
+  request.set_question(options.questions.front());
   return AskOne(session, request);
 }
 

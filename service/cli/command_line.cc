@@ -1,6 +1,7 @@
 #include "service/cli/command_line.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <vector>
@@ -40,10 +41,14 @@ Examples:
 
 constexpr char kAskFooter[] =
     R"(Without a question there is a prompt for one after another; from a pipe, each line is a question.
-Without options decoding is greedy: the same question has the same answer.
+Several questions in quotes, or the lines of a file, are asked at the same time; the answers come in
+their order, each under its question. Without options decoding is greedy: the same question has the
+same answer.
 
 Examples:
   longleaf ask whale "Who is the captain of the Pequod?" --evidence 3
+  longleaf ask whale "Who is the captain?" "Where is he from?" "What does he hunt?"
+  longleaf ask whale --questions questions.txt
   longleaf ask whale --temperature 0.7 --top-p 0.9 --seed 1 "Tell of the sea."
   longleaf --json ask whale < questions.txt > answers.jsonl
   longleaf ask whale -- "--what does this mean?")";
@@ -150,22 +155,42 @@ void AddSampling(CLI::App* app, v1::Sampling* sampling) {
       "Log-probability of each token, and of N alternatives");
 }
 
+// Who quotes one of several questions quotes all of them; words alone are one question.
+std::vector<std::string> Questions(const std::vector<std::string>& words) {
+  std::vector<std::string> questions;
+  const bool quoted = std::any_of(words.begin(), words.end(), [](const std::string& word) {
+    return word.find_first_of(" \t\n") != std::string::npos;
+  });
+  for (const std::string& word : words) {
+    if (quoted || questions.empty()) {
+      questions.push_back(Utf8(word));
+    } else {
+      absl::StrAppend(&questions.front(), " ", Utf8(word));
+    }
+  }
+  return questions;
+}
+
 void AddAsk(CLI::App* app, Values* values) {
   AskOptions& options = values->ask;
   CLI::App* command =
       AddCommand(app, values, "ask", "Ask about a document; without a question, open a prompt",
                  kAskFooter, [values](Session& session) { return Ask(session, values->ask); });
   AddDocument(command, &options.document);
+  CLI::Option* const questions =
+      command
+          ->add_option_function<std::vector<std::string>>(
+              "QUESTION",
+              [&options](const std::vector<std::string>& words) {
+                options.questions = Questions(words);
+              },
+              "A question, or several in quotes; words without quotes\nare one question")
+          ->option_text(" ");
   command
-      ->add_option_function<std::vector<std::string>>(
-          "QUESTION",
-          [&options](const std::vector<std::string>& words) {
-            for (const std::string& word : words) {
-              absl::StrAppend(&options.question, options.question.empty() ? "" : " ", Utf8(word));
-            }
-          },
-          "Several words need no quotes")
-      ->option_text(" ");
+      ->add_option("--questions", options.questions_path,
+                   "One in each line of FILE; - is standard input")
+      ->excludes(questions)
+      ->option_text("FILE");
   Add<int32_t>(
       command, "--evidence", "N", [&](int32_t v) { options.evidence = v; },
       "Point at up to N passages that the answer attended to");

@@ -31,7 +31,9 @@ int Upload(Session& session, const UploadOptions& options);
 
 struct AskOptions {
   std::string document;
-  std::string question;  // empty: a prompt for one after another
+  // None, and no file: a prompt for one after another. Several are asked at the same time.
+  std::vector<std::string> questions;
+  std::string questions_path;  // of a file with one in each line; "-": standard input
   v1::Sampling sampling;
   int32_t evidence = 0;
   bool partial = false;

@@ -125,6 +125,15 @@ Json ToJson(const v1::TokenLogprobs& logprobs) {
   return json;
 }
 
+Json ToJson(const Failure& failure) {
+  Json json = {
+      {"code", CodeName(failure.code)}, {"reason", failure.reason}, {"message", failure.message}};
+  if (failure.retry_delay.has_value()) {
+    json["retry_seconds"] = absl::ToDoubleSeconds(*failure.retry_delay);
+  }
+  return json;
+}
+
 Json ToJson(const std::string& name, const v1::WatchDocumentResponse& event) {
   Json json = {
       {"name", name}, {"state", Word(event.state())}, {"progress", ToJson(event.progress())}};

@@ -13,6 +13,7 @@
 #include "longleaf/v1/document.pb.h"
 #include "longleaf/v1/model.pb.h"
 #include "longleaf/v1/question.pb.h"
+#include "service/cli/status_text.h"
 
 namespace longleaf::service::cli {
 
@@ -31,6 +32,7 @@ Json ToJson(const v1::Document& document);
 Json ToJson(const v1::Model& model);
 Json ToJson(const v1::Evidence& evidence);
 Json ToJson(const v1::TokenLogprobs& logprobs);
+Json ToJson(const Failure& failure);
 // An event of the watch on `name`.
 Json ToJson(const std::string& name, const v1::WatchDocumentResponse& event);
 

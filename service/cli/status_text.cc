@@ -20,11 +20,6 @@ constexpr std::array<const char*, 17> kCodeNames = {
     "ABORTED",   "OUT_OF_RANGE",   "UNIMPLEMENTED",     "INTERNAL",           "UNAVAILABLE",
     "DATA_LOSS", "UNAUTHENTICATED"};
 
-std::string CodeName(grpc::StatusCode code) {
-  const auto number = static_cast<size_t>(code);
-  return number < kCodeNames.size() ? kCodeNames[number] : absl::StrCat("CODE_", number);
-}
-
 void DecodeDetail(const google::protobuf::Any& any, Failure* failure) {
   google::rpc::ErrorInfo info;
   google::rpc::RetryInfo retry;
@@ -77,6 +72,11 @@ std::string TransportMessage(const Failure& failure, const std::string& server) 
 }
 
 }  // namespace
+
+std::string CodeName(grpc::StatusCode code) {
+  const auto number = static_cast<size_t>(code);
+  return number < kCodeNames.size() ? kCodeNames[number] : absl::StrCat("CODE_", number);
+}
 
 Failure DecodeFailure(const grpc::Status& status) {
   Failure failure;

@@ -12,6 +12,9 @@
 
 namespace longleaf::service::cli {
 
+// "NOT_FOUND"
+std::string CodeName(grpc::StatusCode code);
+
 // A grpc::Status with its google.rpc details decoded.
 struct Failure {
   grpc::StatusCode code = grpc::StatusCode::UNKNOWN;

@@ -100,6 +100,18 @@ Messages Ask(Input&) {
   return One(std::move(message));
 }
 
+Messages BatchAsk(Input& input) {
+  v1::BatchAskRequest message;
+  message.set_document("documents/a");
+  message.mutable_sampling()->set_max_tokens(4);
+  for (int questions = 1 + input.Byte() % 4; questions > 0; --questions) {
+    message.add_questions()->set_question("Where is the mill?");
+  }
+  message.mutable_questions(0)->mutable_sampling()->set_temperature(1);
+  message.mutable_questions(0)->set_max_evidence(1);
+  return One(std::move(message));
+}
+
 Messages List(Input&) { return One(v1::ListDocumentsRequest()); }
 Messages GetModel(Input&) { return One(v1::GetModelRequest()); }
 
@@ -124,6 +136,8 @@ const std::vector<Rpc>& Rpcs() {
       {"/longleaf.v1.QuestionService/Ask", Ask, &v1::AskResponse::default_instance(),
        /*endless=*/false, /*can_be_long=*/true},
       {"/longleaf.v1.ModelService/GetModel", GetModel, &v1::Model::default_instance()},
+      {"/longleaf.v1.QuestionService/BatchAsk", BatchAsk, &v1::BatchAskResponse::default_instance(),
+       /*endless=*/false, /*can_be_long=*/true},
   };
   return *rpcs;
 }

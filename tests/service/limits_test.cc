@@ -93,12 +93,15 @@ TEST_F(LimitsTest, EveryMethodHasALimitForItsMessage) {
        [](size_t n) { return OfSize(v1::WatchDocumentRequest(), n); }},
       {"ModelService/GetModel", [](size_t n) { return OfSize(v1::GetModelRequest(), n); }},
       {"QuestionService/Ask", [](size_t n) { return OfSize(v1::AskRequest(), n); }},
+      {"QuestionService/BatchAsk", [](size_t n) { return OfSize(v1::BatchAskRequest(), n); }},
   };
+  const auto question_bytes = static_cast<size_t>(options_.max_question_bytes);
   for (const auto& [method, request] : requests) {
     SCOPED_TRACE(method);
     const size_t limit =
-        kMessageLimit +
-        (method == "QuestionService/Ask" ? static_cast<size_t>(options_.max_question_bytes) : 0);
+        kMessageLimit + (method == "QuestionService/Ask"        ? question_bytes
+                         : method == "QuestionService/BatchAsk" ? 16 * question_bytes
+                                                                : 0);
     EXPECT_NE(ErrorInfoOf(Send(method, request(limit))).reason(), "MESSAGE_TOO_LARGE");
     const grpc::Status status = Send(method, request(limit + 1));
     EXPECT_ERROR(status, INVALID_ARGUMENT, "MESSAGE_TOO_LARGE");
@@ -125,6 +128,8 @@ TEST_F(LimitsTest, BytesThatAreNoMessageAreTheClientsFault) {
   list.set_page_token("\xff");
   v1::AskRequest ask;
   ask.set_question("\xed\xa0\x80");
+  v1::BatchAskRequest batch;
+  batch.add_questions()->set_question("\xff");
   const std::vector<std::pair<std::string, std::string>> calls = {
       {"DocumentService/UploadDocument", upload.SerializeAsString()},
       {"DocumentService/UploadDocument", "\xff\xff"},
@@ -136,6 +141,8 @@ TEST_F(LimitsTest, BytesThatAreNoMessageAreTheClientsFault) {
       {"DocumentService/ReadDocumentText", "\x0a\x7f"},
       {"DocumentService/WatchDocument", "\x0a\x7f"},
       {"QuestionService/Ask", ask.SerializeAsString()},
+      {"QuestionService/BatchAsk", batch.SerializeAsString()},
+      {"QuestionService/BatchAsk", "\xff\xff"},
       {"ModelService/GetModel", "\xff"},
   };
   for (const auto& [method, bytes] : calls) {

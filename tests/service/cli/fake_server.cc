@@ -64,6 +64,10 @@ class FakeQuestions final : public v1::QuestionService::Service {
                    grpc::ServerWriter<v1::AskResponse>* writer) override {
     return script_->ask ? script_->ask(*request, context, writer) : NotScripted();
   }
+  grpc::Status BatchAsk(grpc::ServerContext* context, const v1::BatchAskRequest* request,
+                        grpc::ServerWriter<v1::BatchAskResponse>* writer) override {
+    return script_->batch ? script_->batch(*request, context, writer) : NotScripted();
+  }
 
  private:
   FakeServer::Script* const script_;

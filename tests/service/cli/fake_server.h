@@ -64,6 +64,9 @@ class FakeServer {
     std::function<grpc::Status(const v1::AskRequest&, grpc::ServerContext*,
                                grpc::ServerWriter<v1::AskResponse>*)>
         ask;
+    std::function<grpc::Status(const v1::BatchAskRequest&, grpc::ServerContext*,
+                               grpc::ServerWriter<v1::BatchAskResponse>*)>
+        batch;
     std::function<grpc::Status(const v1::WatchDocumentRequest&,
                                grpc::ServerWriter<v1::WatchDocumentResponse>*)>
         watch;
