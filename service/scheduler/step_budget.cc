@@ -20,6 +20,10 @@ constexpr int64_t kFaded = 4096;
 constexpr double kMostUp = 1.15;
 constexpr double kMostDown = 0.75;
 constexpr double kGain = 0.15;
+// And upwards by this factor between two steps without reading.
+constexpr double kMostGrown = 2;
+// A reading step that took less of a step without (which are measured to about 10%).
+constexpr double kImpossible = 0.85;
 // Reading steps in a row that are far too slow although next to nothing is read, after which the
 // time without reading is doubted.
 constexpr int64_t kContradictions = 3;
@@ -142,7 +146,7 @@ double StepBudget::PromptTokenSeconds() const { return prompt_token_seconds_; }
 double StepBudget::Aim() const {
   // What steps vary by has to fit below the limit as well, or half of them would be above it. But
   // where they vary without end, reading goes on all the same.
-  const double spread = mean_slowdown_ > 0 ? deviation_ / mean_slowdown_ : 0.1;
+  const double spread = mean_slowdown_ > 0 ? std::max(0.02, deviation_ / mean_slowdown_) : 0.1;
   const double room = options_.max_slowdown - 1;
   return std::max(1 + room / 3, options_.max_slowdown / (1 + 3 * spread));
 }
@@ -163,13 +167,18 @@ void StepBudget::Observe(int64_t answers, int64_t prompt_tokens, double seconds)
 }
 
 void StepBudget::ObserveAlone(Class& answers, double seconds) {
-  // Reading steps said that the machine has become slower, and so does this one: no need to wait
-  // until the old measurements are outnumbered.
-  if (contradictions_ >= kContradictions && !answers.alone.empty() &&
-      seconds > 1.3 * FastestMean(answers.alone)) {
-    answers.alone.clear();
-    contradictions_ = 0;
+  grown_ = 1;
+  if (!answers.alone.empty()) {
+    const double known = FastestMean(answers.alone);
+    // Nothing makes a step faster by chance. And where reading steps said already that the machine
+    // has become slower, there is no need to wait until the old measurements are outnumbered.
+    const bool faster = seconds < 0.75 * known;
+    const bool slower = contradictions_ >= kContradictions && seconds > 1.3 * known;
+    if (faster || slower) {
+      answers.alone.clear();
+    }
   }
+  contradictions_ = 0;
   if (answers.alone.size() == kAlone) {
     answers.alone.erase(answers.alone.begin());
   }
@@ -185,14 +194,15 @@ void StepBudget::ObserveReading(size_t of, int64_t answers, int64_t prompt_token
   const double slowdown = seconds / alone;
   const double read = static_cast<double>(prompt_tokens);
   const double allowance = std::max(Allowance(of), static_cast<double>(options_.min_tokens));
-  if (slowdown < 0.8) {
-    // With reading it cannot be faster than without: the machine has become faster.
-    ObserveAlone(classes_[of], seconds);
+  if (slowdown < kImpossible) {
+    // With reading it cannot be faster than without: the machine has become faster. By how much,
+    // the next probe shows.
+    contradictions_ = kContradictions;
     return;
   }
   if (slowdown > options_.max_slowdown && prompt_tokens <= 2 * options_.min_tokens) {
     ++contradictions_;
-  } else {
+  } else if (contradictions_ < kContradictions) {
     contradictions_ = 0;
   }
 
@@ -217,8 +227,11 @@ void StepBudget::ObserveReading(size_t of, int64_t answers, int64_t prompt_token
   const double factor = std::clamp(1 + kGain * (1 - used), kMostDown, kMostUp);
   double& tokens = classes_[of].tokens;
   tokens = allowance;
-  // A step that read less than it might have says nothing about reading more.
-  if (factor < 1 || read + 1 >= std::min(allowance, static_cast<double>(options_.max_tokens))) {
+  // A step that read less than it might have says nothing about reading more. Nor does any go far
+  // beyond what was compared with a step without reading.
+  if (factor < 1 || (grown_ < kMostGrown &&
+                     read + 1 >= std::min(allowance, static_cast<double>(options_.max_tokens)))) {
+    grown_ = std::max(1.0, grown_ * factor);
     tokens = std::clamp(allowance * factor, static_cast<double>(options_.min_tokens),
                         static_cast<double>(options_.max_tokens));
   }

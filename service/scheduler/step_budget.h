@@ -54,7 +54,8 @@ class StepBudget {
   std::map<size_t, Class> classes_;
   int64_t observed_ = 0;             // steps
   int64_t reading_since_probe_ = 0;  // reading steps since PromptTokens returned 0
-  int64_t contradictions_ = 0;       // reading steps in a row that no allowance explains
+  int64_t contradictions_ = 0;       // reading steps that no allowance explains
+  double grown_ = 1;                 // allowances, since the last step without reading
   double mean_slowdown_ = 0;         // of reading steps
   double deviation_ = 0;             // from it, mean
   double prompt_token_seconds_ = 0;
