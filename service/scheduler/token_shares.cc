@@ -19,33 +19,31 @@ constexpr int64_t kMaxCharge = int64_t{1} << 40;
 
 }  // namespace
 
-void TokenShares::Level::Activate(absl::Span<const Active> names, uint64_t now) {
+void TokenShares::Level::Activate(absl::Span<const Active> active, uint64_t now) {
   constexpr int64_t kNone = std::numeric_limits<int64_t>::max();
   // Whoever was at work before and still is says where newcomers begin; of those who only wait,
   // nobody lies far behind those who are served.
   int64_t lowest = kNone;
   int64_t lowest_ready = kNone;
-  for (const Active& active : names) {
-    const auto found = counters.find(*active.name);
-    if (found != counters.end() && found->second.AtWork(now)) {
-      lowest = std::min(lowest, found->second.served);
-      if (active.ready) {
-        lowest_ready = std::min(lowest_ready, found->second.served);
+  for (const Active& one : active) {
+    if (one.counter->AtWork(now)) {
+      lowest = std::min(lowest, one.counter->served);
+      if (one.ready) {
+        lowest_ready = std::min(lowest_ready, one.counter->served);
       }
     }
   }
   const int64_t behind = lowest_ready == kNone ? floor : lowest_ready - kMaxLag;
   const int64_t begin = std::max(lowest == kNone ? floor : lowest, behind);
   lowest = kNone;
-  for (const Active& active : names) {
-    Counter& counter = counters[*active.name];
-    if (!counter.AtWork(now)) {
-      counter.served = std::max(counter.served, begin);
-    } else if (!active.ready) {
-      counter.served = std::max(counter.served, behind);
+  for (const Active& one : active) {
+    if (!one.counter->AtWork(now)) {
+      one.counter->served = std::max(one.counter->served, begin);
+    } else if (!one.ready) {
+      one.counter->served = std::max(one.counter->served, behind);
     }
-    counter.seen = now;
-    lowest = std::min(lowest, counter.served);
+    one.counter->seen = now;
+    lowest = std::min(lowest, one.counter->served);
   }
   floor = std::max(floor, lowest);
   if (floor > kRenormalise) {
@@ -101,37 +99,40 @@ void TokenShares::SetActive(absl::Span<const Flow* const> ready,
     documents_.clear();
     return;
   }
-  struct At {
-    const Flow* flow;
-    bool ready;
+  struct OfTenant {
+    const std::string* tenant;
+    Documents* documents;
   };
-  std::vector<At> sorted;
-  sorted.reserve(ready.size() + waiting.size());
+  std::vector<OfTenant> tenants;
+  const auto add = [this, &tenants](const Flow& flow, bool is_ready) {
+    Documents* documents = nullptr;
+    if (!tenants.empty() && *tenants.back().tenant == flow.tenant) {
+      documents = tenants.back().documents;
+    } else {
+      documents = &documents_[flow.tenant];
+    }
+    if (documents->seen != now_) {
+      documents->seen = now_;
+      documents->ready = false;
+      documents->active.clear();
+      tenants.push_back({&flow.tenant, documents});
+    }
+    documents->ready = documents->ready || is_ready;
+    documents->active.push_back({&documents->counters[flow.document], is_ready});
+  };
   for (const Flow* flow : ready) {
-    sorted.push_back({flow, true});
+    add(*flow, true);
   }
   for (const Flow* flow : waiting) {
-    sorted.push_back({flow, false});
+    add(*flow, false);
   }
-  std::stable_sort(sorted.begin(), sorted.end(),
-                   [](const At& a, const At& b) { return *a.flow < *b.flow; });
-  std::vector<Active> tenants;
-  std::vector<Active> documents;
-  for (size_t i = 0; i < sorted.size();) {
-    const std::string& tenant = sorted[i].flow->tenant;
-    bool tenant_ready = false;
-    documents.clear();
-    for (; i < sorted.size() && sorted[i].flow->tenant == tenant; ++i) {
-      tenant_ready = tenant_ready || sorted[i].ready;
-      // Of equal ones, those that are ready come first.
-      if (documents.empty() || *documents.back().name != sorted[i].flow->document) {
-        documents.push_back({&sorted[i].flow->document, sorted[i].ready});
-      }
-    }
-    tenants.push_back({&tenant, tenant_ready});
-    documents_[tenant].Activate(documents, now_);
+  std::vector<Active> active;
+  active.reserve(tenants.size());
+  for (const OfTenant& one : tenants) {
+    one.documents->Activate(one.documents->active, now_);
+    active.push_back({&tenants_.counters[*one.tenant], one.documents->ready});
   }
-  tenants_.Activate(tenants, now_);
+  tenants_.Activate(active, now_);
   if (now_ % kForgetEvery != 0) {
     return;
   }
@@ -160,11 +161,18 @@ std::vector<size_t> TokenShares::Order(absl::Span<const Flow* const> flows) cons
   };
   std::vector<Place> places;
   places.reserve(flows.size());
+  const std::string* tenant = nullptr;
+  int64_t tenant_served = 0;
+  const Documents* documents = nullptr;
   for (size_t i = 0; i < flows.size(); ++i) {
-    const auto documents = documents_.find(flows[i]->tenant);
+    if (tenant == nullptr || *tenant != flows[i]->tenant) {
+      tenant = &flows[i]->tenant;
+      tenant_served = tenants_.Served(*tenant);
+      const auto found = documents_.find(*tenant);
+      documents = found == documents_.end() ? nullptr : &found->second;
+    }
     places.push_back(
-        {tenants_.Served(flows[i]->tenant),
-         documents == documents_.end() ? 0 : documents->second.Served(flows[i]->document), i});
+        {tenant_served, documents == nullptr ? 0 : documents->Served(flows[i]->document), i});
   }
   std::sort(places.begin(), places.end());
   std::vector<size_t> order(flows.size());

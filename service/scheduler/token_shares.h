@@ -9,9 +9,8 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
-#include <map>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "absl/types/span.h"
@@ -56,23 +55,29 @@ class TokenShares {
     bool AtWork(uint64_t now) const { return seen != 0 && seen + 1 >= now; }
   };
   struct Active {
-    const std::string* name;
+    Counter* counter;
     bool ready;
   };
   // Counters that are compared with one another: of all tenants, or of a tenant's documents.
   struct Level {
-    std::map<std::string, Counter, std::less<>> counters;
+    std::unordered_map<std::string, Counter> counters;
     int64_t floor = 0;  // of the least served at work; where newcomers begin
 
-    void Activate(absl::Span<const Active> names, uint64_t now);
+    void Activate(absl::Span<const Active> active, uint64_t now);
     void Charge(const std::string& name, int64_t tokens);
     void Forget(uint64_t now, size_t max_idle);
     int64_t Served(const std::string& name) const;
   };
+  struct Documents : Level {
+    // While SetActive runs:
+    uint64_t seen = 0;
+    bool ready = false;
+    std::vector<Active> active;
+  };
 
   Level tenants_;
-  std::map<std::string, Level, std::less<>> documents_;  // of each tenant held
-  uint64_t now_ = 0;                                     // SetActive calls
+  std::unordered_map<std::string, Documents> documents_;  // of each tenant held
+  uint64_t now_ = 0;                                      // SetActive calls
 };
 
 }  // namespace longleaf::service
