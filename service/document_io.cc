@@ -178,34 +178,32 @@ store::SnapshotPtr FindSnapshot(store::Store& store, const ServedModel& model,
   return found.ok() ? *std::move(found) : nullptr;
 }
 
-absl::Status PrepareRestore(ServedModel& model, const store::Snapshot& snapshot,
-                            kernels::State& state) {
+absl::StatusOr<StateRestorePtr> PrepareRestore(store::Store& store, ServedModel& model,
+                                               store::SnapshotPtr snapshot, kernels::State& state) {
   absl::StatusOr<model::SnapshotLayout> layout =
-      model::SnapshotLayout::FromMeta(snapshot.meta(), model.shape());
+      model::SnapshotLayout::FromMeta(snapshot->meta(), model.shape());
   if (!layout.ok()) {
     return layout.status();
   }
-  bool fits = layout->tokens() == snapshot.token_count() &&
-              layout->segments() + 1 == static_cast<int64_t>(snapshot.segments().size()) &&
-              layout->TailBytes() == snapshot.tail()->info().bytes;
-  for (const store::SegmentPtr& core : snapshot.cores()) {
-    fits = fits && core->info().bytes == layout->SegmentBytes();
+  if (absl::Status status = CheckSegments(*snapshot, *layout); !status.ok()) {
+    return status;
   }
-  if (!fits) {
-    return absl::InvalidArgumentError("a stored state's meta and segments do not agree");
+  if (absl::Status status = model::PrepareRestore(model.backend(), *layout, state); !status.ok()) {
+    return status;
   }
-  return model::PrepareRestore(model.backend(), *layout, state);
+  return StateRestore::Create(store, model.backend(), std::move(snapshot), *layout, state);
 }
 
-absl::Status RestoreState(store::Store& store, ServedModel& model, Metrics& metrics,
-                          const store::Snapshot& snapshot, const absl::Status& prepared,
-                          kernels::State& state) {
-  absl::Status status = prepared;
-  if (status.ok()) {
-    absl::StatusOr<model::SnapshotLayout> layout =
-        model::SnapshotLayout::FromMeta(snapshot.meta(), model.shape());
-    status =
-        layout.ok() ? ReadState(store, model.backend(), snapshot, *layout, state) : layout.status();
+absl::Status RestoreState(store::Store& store, Metrics& metrics, const store::Snapshot& snapshot,
+                          const absl::StatusOr<StateRestorePtr>& restore, Executor& executor,
+                          int helpers) {
+  absl::Status status = restore.status();
+  if (restore.ok()) {
+    // Only while few wait: others' first reads come before this one's second reader.
+    for (int i = 0; i < helpers; ++i) {
+      executor.RunIfRoom([shared = *restore] { shared->Read(); }, helpers);
+    }
+    status = (*restore)->Finish();
   }
   if (absl::IsDataLoss(status)) {
     metrics.StateRejected("corrupt");

@@ -12,8 +12,10 @@
 #include "absl/status/statusor.h"
 #include "cache_store/store.h"
 #include "kernels/backend.h"
+#include "service/executor.h"
 #include "service/metrics.h"
 #include "service/served_model.h"
+#include "service/state/state_restore.h"
 
 namespace longleaf::service {
 
@@ -42,16 +44,21 @@ absl::Status RecordState(store::Store& store, const store::DocumentName& name, i
 store::SnapshotPtr FindSnapshot(store::Store& store, const ServedModel& model,
                                 const std::string& tenant, const std::vector<int32_t>& tokens);
 
-// Makes `state`, empty, ready to take in `snapshot`. The only part of restoring that belongs to the
-// backend's thread. INVALID_ARGUMENT when the snapshot's meta does not fit this model.
-absl::Status PrepareRestore(ServedModel& model, const store::Snapshot& snapshot,
-                            kernels::State& state);
+using StateRestorePtr = std::shared_ptr<StateRestore>;
 
-// Reads `snapshot` into `state`. `prepared` is what PrepareRestore said. A snapshot that turns out
-// damaged or unreadable is dropped from the store and counted; the error says so.
-absl::Status RestoreState(store::Store& store, ServedModel& model, Metrics& metrics,
-                          const store::Snapshot& snapshot, const absl::Status& prepared,
-                          kernels::State& state);
+// Makes `state`, empty, ready to take in `snapshot`. The only part of restoring that belongs to the
+// backend's thread. `state` must live until RestoreState has returned. INVALID_ARGUMENT when the
+// snapshot does not fit this model; RESOURCE_EXHAUSTED.
+absl::StatusOr<StateRestorePtr> PrepareRestore(store::Store& store, ServedModel& model,
+                                               store::SnapshotPtr snapshot, kernels::State& state);
+
+// Reads `snapshot` on this thread, and on at most `helpers` threads of `executor` that are free to
+// help: it waits for none that has not begun, and one that comes late finds nothing to do.
+// `restore` is what PrepareRestore gave. A snapshot that turns out damaged or unreadable is dropped
+// from the store and counted; the error says so. CANCELLED after StateRestore::Cancel.
+absl::Status RestoreState(store::Store& store, Metrics& metrics, const store::Snapshot& snapshot,
+                          const absl::StatusOr<StateRestorePtr>& restore, Executor& executor,
+                          int helpers);
 
 struct SaveRequest {
   store::DocumentName document;

@@ -1,5 +1,7 @@
 #include "service/eval/stored_state.h"
 
+#include <algorithm>
+#include <thread>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -52,7 +54,9 @@ absl::StatusOr<std::unique_ptr<kernels::State>> RestoreState(store::Store& store
   if (absl::Status status = model::PrepareRestore(backend, *layout, **state); !status.ok()) {
     return status;
   }
-  if (absl::Status status = ReadState(store, backend, **snapshot, *layout, **state); !status.ok()) {
+  const int readers = static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1u, 4u));
+  if (absl::Status status = ReadState(store, backend, *snapshot, *layout, readers, **state);
+      !status.ok()) {
     return status;
   }
   return state;

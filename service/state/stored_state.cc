@@ -1,8 +1,10 @@
 #include "service/state/stored_state.h"
 
-#include <algorithm>
-#include <cstring>
+#include <thread>
 #include <utility>
+#include <vector>
+
+#include "service/state/state_restore.h"
 
 namespace longleaf::service {
 namespace {
@@ -22,44 +24,6 @@ absl::StatusOr<store::SegmentPtr> WriteSegment(store::Store& store, const store:
   }
   return (*writer)->Finish();
 }
-
-// Reads a segment from its first byte to its last, a verified value at a time.
-class SegmentCursor {
- public:
-  SegmentCursor(store::Store& store, const store::Snapshot& snapshot, int64_t segment,
-                store::ValueBuffer& buffer)
-      : store_(store), snapshot_(snapshot), segment_(segment), buffer_(buffer) {}
-
-  absl::Status Read(absl::Span<std::byte> out) {
-    while (!out.empty()) {
-      if (rest_.empty()) {
-        const auto& info = snapshot_.segments()[static_cast<size_t>(segment_)]->info();
-        if (next_value_ >= info.value_count()) {
-          return absl::DataLossError("a stored state is shorter than its meta says");
-        }
-        absl::StatusOr<absl::Span<const std::byte>> value =
-            store_.ReadValue(snapshot_, segment_, next_value_++, buffer_);
-        if (!value.ok()) {
-          return value.status();
-        }
-        rest_ = *value;
-      }
-      const size_t n = std::min(out.size(), rest_.size());
-      std::memcpy(out.data(), rest_.data(), n);
-      out.remove_prefix(n);
-      rest_.remove_prefix(n);
-    }
-    return absl::OkStatus();
-  }
-
- private:
-  store::Store& store_;
-  const store::Snapshot& snapshot_;
-  const int64_t segment_;
-  int64_t next_value_ = 0;
-  store::ValueBuffer& buffer_;
-  absl::Span<const std::byte> rest_;
-};
 
 }  // namespace
 
@@ -91,21 +55,22 @@ absl::StatusOr<store::SnapshotPtr> WriteState(store::Store& store, kernels::Back
   return store.CommitSnapshot(commit);
 }
 
-absl::Status ReadState(store::Store& store, kernels::Backend& backend,
-                       const store::Snapshot& snapshot, const model::SnapshotLayout& layout,
-                       kernels::State& state) {
-  store::ValueBuffer buffer;
-  for (int64_t i = 0; i <= layout.segments(); ++i) {
-    SegmentCursor cursor(store, snapshot, i, buffer);
-    const auto read = [&cursor](absl::Span<std::byte> out) { return cursor.Read(out); };
-    const absl::Status status = i < layout.segments()
-                                    ? model::DecodeSegment(backend, layout, i, read, state)
-                                    : model::DecodeTail(backend, layout, read, state);
-    if (!status.ok()) {
-      return status;
-    }
+absl::Status ReadState(store::Store& store, kernels::Backend& backend, store::SnapshotPtr snapshot,
+                       const model::SnapshotLayout& layout, int readers, kernels::State& state) {
+  absl::StatusOr<std::shared_ptr<StateRestore>> restore =
+      StateRestore::Create(store, backend, std::move(snapshot), layout, state);
+  if (!restore.ok()) {
+    return restore.status();
   }
-  return absl::OkStatus();
+  std::vector<std::thread> helpers;
+  for (int i = 1; i < readers; ++i) {
+    helpers.emplace_back([&restore] { (*restore)->Read(); });
+  }
+  const absl::Status status = (*restore)->Finish();
+  for (std::thread& helper : helpers) {
+    helper.join();
+  }
+  return status;
 }
 
 }  // namespace longleaf::service

@@ -18,12 +18,10 @@ absl::StatusOr<store::SnapshotPtr> WriteState(store::Store& store, kernels::Back
                                               const model::SnapshotLayout& layout,
                                               store::CommitSpec commit);
 
-// Reads all segments of `snapshot` into `state`, which PrepareRestore has made ready for `layout`;
-// every byte is verified. DATA_LOSS when they are not what they should be; the state is of no use
-// then.
-absl::Status ReadState(store::Store& store, kernels::Backend& backend,
-                       const store::Snapshot& snapshot, const model::SnapshotLayout& layout,
-                       kernels::State& state);
+// Reads all segments of `snapshot` into `state`, which PrepareRestore has made ready for `layout`,
+// by `readers` threads, this one among them; every byte is verified. Errors are StateRestore's.
+absl::Status ReadState(store::Store& store, kernels::Backend& backend, store::SnapshotPtr snapshot,
+                       const model::SnapshotLayout& layout, int readers, kernels::State& state);
 
 }  // namespace longleaf::service
 
