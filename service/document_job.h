@@ -43,6 +43,7 @@ struct DocumentJob {
   int64_t expected_tokens = 0;  // of the document, before `loaded` says
   LoadedDocument loaded;
   std::unique_ptr<kernels::State> state;  // until it is live
+  StateRestorePtr restore;                // in kRestoring: what fills `state`
   std::shared_ptr<LiveDocument> live;
   std::weak_ptr<LiveDocument> unsaved_live;  // in kUnsaved: memory may let go of it
   std::unique_ptr<kernels::State> saving;    // the branch that is being stored
@@ -69,6 +70,11 @@ struct DocumentJob {
       return 0;
     }
     return state == nullptr ? std::max(total(), expected_tokens) : total() - state->tokens();
+  }
+  // Whether what is being restored is all of the document: questions may begin with it.
+  bool restoring_whole() const {
+    return stage == Stage::kRestoring && restore != nullptr && !cancelled &&
+           stored->token_count() == total();
   }
   bool waiting_to_be_read() const { return uploaded && stage < Stage::kStoring && !cancelled; }
 };

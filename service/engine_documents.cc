@@ -73,8 +73,12 @@ void Engine::Loop::RunIo(DocumentJob& job, std::function<std::function<void()>()
 void Engine::Loop::AdvanceDocuments() {
   for (auto it = documents_.begin(); it != documents_.end();) {
     DocumentJob& job = **it;
-    if (!job.uploaded && job.live == nullptr && !AnyoneWaitsFor(job.name)) {
+    const bool loaded = job.restoring_whole() && job.restore->Finished();
+    if (!job.uploaded && job.live == nullptr && !loaded && !AnyoneWaitsFor(job.name)) {
       job.cancelled = true;  // every question that wanted it is gone
+    }
+    if (job.cancelled && job.restore != nullptr) {
+      job.restore->Cancel();
     }
     if (draining_ && !job.in_io && !job.cancelled) {
       StopForDrain(job);

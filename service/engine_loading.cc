@@ -111,21 +111,30 @@ void Engine::Loop::Restore(DocumentJob& job) {
     BeginReading(job);
     return;
   }
-  const absl::Status prepared = PrepareRestore(*model_, *job.stored, *job.state);
-  RunIo(job,
-        [this, &job, prepared, snapshot = job.stored,
-         state_to_fill = job.state.get()]() -> std::function<void()> {
-          const absl::Status status =
-              RestoreState(*store_, *model_, *metrics_, *snapshot, prepared, *state_to_fill);
-          store::SnapshotPtr next_best;
-          if (!status.ok()) {
-            next_best = FindSnapshot(*store_, *model_, job.name.tenant, job.loaded.tokens);
-            if (next_best != nullptr && next_best->key() == snapshot->key()) {
-              next_best = nullptr;  // it could not be dropped: do without
-            }
-          }
-          return [this, &job, status, next_best] { Restored(job, status, next_best); };
-        });
+  const absl::StatusOr<StateRestorePtr> restore =
+      PrepareRestore(*store_, *model_, job.stored, *job.state);
+  job.restore = restore.ok() ? *restore : nullptr;
+  RunIo(job, [this, &job, restore, snapshot = job.stored]() -> std::function<void()> {
+    constexpr int kHelpers = 3;
+    const absl::Status status =
+        RestoreState(*store_, *metrics_, *snapshot, restore, *io_, kHelpers);
+    store::SnapshotPtr next_best;
+    if (!status.ok()) {
+      next_best = FindSnapshot(*store_, *model_, job.name.tenant, job.loaded.tokens);
+      if (next_best != nullptr && next_best->key() == snapshot->key()) {
+        next_best = nullptr;  // it could not be dropped: do without
+      }
+    }
+    return [this, &job, status, next_best] { Restored(job, status, next_best); };
+  });
+}
+
+void Engine::Loop::RewindQuestionsOn(const StateRestorePtr& restore) {
+  for (const auto& question : questions_) {
+    if (restore != nullptr && question->restore == restore && !question->ended) {
+      Rewind(*question);
+    }
+  }
 }
 
 void Engine::Loop::Restored(DocumentJob& job, const absl::Status& status,
@@ -135,6 +144,8 @@ void Engine::Loop::Restored(DocumentJob& job, const absl::Status& status,
   }
   if (!status.ok()) {
     log::Warn("stored state not used", {{"document", job.name.id}, {"error", status.ToString()}});
+    RewindQuestionsOn(job.restore);
+    job.restore = nullptr;
     job.state.reset();
     job.stored = std::move(next_best);
     Restore(job);
@@ -157,6 +168,8 @@ void Engine::Loop::BeginReading(DocumentJob& job) {
   PostProgress(job);
   if (job.state->tokens() == job.total()) {
     BecomeLive(job);
+  } else {
+    job.restore = nullptr;
   }
 }
 

@@ -82,19 +82,26 @@ class Engine::Loop {
   void ForgetWaiting(const void* who);
 
   // engine_steps.cc
+  class RestoreWait;
+  bool AnyoneReady() const;
+  bool MayJoin(const QuestionJob& question, bool others) const;
   Plan Compose();
   void Step(const Plan& plan);
   std::vector<model::ForwardItem> ItemsOf(const std::vector<Member>& members);
   absl::Status Advance(const std::vector<Member>& members, const kernels::Tensor& logits);
   void StepFailed(const absl::Status& status, const std::vector<Member>& members);
 
-  // engine_questions.cc
+  // engine_admission.cc
   void AdmitQuestions();
   void Admit(QuestionJob& job, bool may_start);
   bool RefusedForItsDeadline(QuestionJob& job);
   void AnswerPartially(QuestionJob& job, DocumentJob& document);
+  void StartWhileRestoring(QuestionJob& job, DocumentJob& document);
+  void Rewind(QuestionJob& job);
   bool Reserve(QuestionJob& job, const kernels::State& parent);
   void Start(QuestionJob& job, const kernels::State& parent, QuestionJob::Source source);
+
+  // engine_questions.cc
   void DropEndedQuestions();
   void EndQuestion(QuestionJob& job, const absl::Status& status);
   void EndQuestionsOn(const store::DocumentName& name, const absl::Status& status);
@@ -105,14 +112,17 @@ class Engine::Loop {
   DocumentJob& AddJob(const store::DocumentName& name, bool uploaded);
   void AdvanceDocuments();
   void Advance(DocumentJob& job);
-  void AdmitDocuments();
   // Runs `work` on the io executor, then what it returns on this thread. The job stays meanwhile.
   void RunIo(DocumentJob& job, std::function<std::function<void()>()> work);
   void StopForDrain(DocumentJob& job);
+
+  // engine_loading.cc
+  void AdmitDocuments();
   void LoadTokens(DocumentJob& job);
   void Loaded(DocumentJob& job, absl::StatusOr<LoadedDocument> loaded);
   void BeginState(DocumentJob& job);
   void Restore(DocumentJob& job);
+  void RewindQuestionsOn(const StateRestorePtr& restore);
   void Restored(DocumentJob& job, const absl::Status& status, store::SnapshotPtr next_best);
   void BeginReading(DocumentJob& job);
   void Requeue(DocumentJob& job);

@@ -9,12 +9,84 @@
 
 namespace longleaf::service {
 
+// A step that waits for layers of a state which is still being restored: for a moment, when others
+// are in it; those who are not there by then sit out until they are.
+class Engine::Loop::RestoreWait {
+ public:
+  // `step_seconds`: what a step takes, as far as is known.
+  RestoreWait(const Plan& plan, double step_seconds) {
+    bool others = false;
+    for (const Member& member : plan.members) {
+      if (member.question != nullptr && Restoring(*member.question)) {
+        questions_.push_back(member.question);
+      } else {
+        others = true;
+      }
+    }
+    left_ = others ? std::chrono::duration_cast<Clock::duration>(
+                         std::chrono::duration<double>(kPatienceOfOthers * step_seconds))
+                   : Clock::duration(kPatienceAlone);
+  }
+
+  // All of `layer` is there; the number of layers: all is there, and verified.
+  absl::Status For(int64_t layer) {
+    const Clock::time_point begun = Clock::now();
+    for (QuestionJob* const question : questions_) {
+      const absl::Status status = question->restore->Wait(layer, begun + left_);
+      if (!status.ok()) {
+        gave_up_ = true;
+        question->held = true;
+        return status;
+      }
+    }
+    left_ = std::max(Clock::duration(0), left_ - (Clock::now() - begun));
+    return absl::OkStatus();
+  }
+
+  bool gave_up() const { return gave_up_; }
+
+  static bool Restoring(const QuestionJob& question) {
+    return question.restore != nullptr && !question.restore->Finished();
+  }
+
+ private:
+  // Of a step's time.
+  static constexpr double kPatienceOfOthers = 0.1;
+  // So that a cancel is seen.
+  static constexpr std::chrono::milliseconds kPatienceAlone{50};
+
+  std::vector<QuestionJob*> questions_;
+  Clock::duration left_;
+  bool gave_up_ = false;
+};
+
+// Whether somebody has work who waits for no disk.
+bool Engine::Loop::AnyoneReady() const {
+  return std::any_of(questions_.begin(), questions_.end(),
+                     [](const auto& question) {
+                       return question->RowsWanted() > 0 && !RestoreWait::Restoring(*question);
+                     }) ||
+         std::any_of(documents_.begin(), documents_.end(),
+                     [](const auto& job) { return job->stage == DocumentJob::Stage::kReading; });
+}
+
+// A question whose state is still being restored joins others when half of the layers are there:
+// the rest comes while those are computed.
+bool Engine::Loop::MayJoin(const QuestionJob& question, bool others) const {
+  if (!RestoreWait::Restoring(question)) {
+    return true;
+  }
+  return !question.held &&
+         (!others || question.restore->Wait(model_->config().layers / 2, Clock::now()).ok());
+}
+
 Engine::Loop::Plan Engine::Loop::Compose() {
   Plan plan;
   std::vector<Member> candidates;
+  const bool others = AnyoneReady();
   for (const auto& question : questions_) {
     const int64_t rows = question->RowsWanted();
-    if (rows > 0) {
+    if (rows > 0 && MayJoin(*question, others)) {
       const bool answering = question->stage() == QuestionJob::Stage::kAnswering;
       plan.work.push_back(
           {&question->flow(), answering ? WorkKind::kAnswer : WorkKind::kQuestion, rows});
@@ -62,18 +134,22 @@ std::vector<model::ForwardItem> Engine::Loop::ItemsOf(const std::vector<Member>&
 
 void Engine::Loop::Step(const Plan& plan) {
   const Clock::time_point begun = Clock::now();
-  const auto before_layer = [this, &plan](int64_t layer) -> absl::Status {
-    if (layer == model_->config().layers) {
-      return absl::OkStatus();  // computed: it counts
-    }
+  RestoreWait wait(plan, scheduler_.budget().AnswerStepSeconds(1));
+  const auto before_layer = [this, &plan, &wait](int64_t layer) -> absl::Status {
     const bool cancelled =
         std::all_of(plan.members.begin(), plan.members.end(), [](const Member& member) {
           return member.question != nullptr && member.question->stream().cancelled();
         });
-    return cancelled ? absl::CancelledError("step cancelled") : absl::OkStatus();
+    if (cancelled && layer < model_->config().layers) {
+      return absl::CancelledError("nobody waits for this step");
+    }
+    return wait.For(layer);
   };
   absl::StatusOr<kernels::Tensor> logits =
       model_->transformer().Forward(ItemsOf(plan.members), before_layer);
+  if (wait.gave_up()) {
+    return;  // without those it waited for, the step comes again
+  }
   if (!logits.ok()) {
     StepFailed(logits.status(), plan.members);
     return;

@@ -36,6 +36,13 @@ void Engine::Loop::BecomeLive(DocumentJob& job) {
   live->reload_seconds =
       read == 0 ? Seconds(job.reading_begun - job.loading_begun) : Seconds(now - job.reading_begun);
   job.live = live;
+  for (const auto& question : questions_) {
+    if (job.restore != nullptr && question->restore == job.restore) {
+      question->document = live;
+      question->restore = nullptr;
+    }
+  }
+  job.restore = nullptr;
   cache_.Insert(std::move(live));
   ReleaseMemory(job);
   job.stage = Stage::kStoring;

@@ -38,6 +38,22 @@ void QuestionJob::Begin(std::unique_ptr<kernels::State> branch, Source source) {
   }
   begun_ = Clock::now();
   stage_ = Stage::kReading;
+  if (restore == nullptr) {
+    Announce();
+  }
+}
+
+void QuestionJob::Rewind() {
+  stage_ = Stage::kWaiting;
+  state_.reset();
+  evidence_.reset();
+  failed_restore = std::move(restore);
+  restore = nullptr;
+  held = false;
+}
+
+void QuestionJob::Announce() {
+  announced_ = true;
   AnswerStarted started;
   started.tier = source_.tier;
   started.tokens_reused = source_.tokens_reused;
@@ -88,6 +104,9 @@ kernels::SampleRequest QuestionJob::NextSample() { return sampler_.Next(); }
 std::optional<absl::Status> QuestionJob::Advance(int64_t rows, const kernels::SampleResult* sample,
                                                  Metrics& metrics) {
   const Clock::time_point now = Clock::now();
+  if (!announced_) {
+    Announce();
+  }
   if (stage_ == Stage::kReading) {
     read_ += rows;
     metrics.QuestionTokens(rows);

@@ -49,8 +49,11 @@ class QuestionJob {
   };
   // Tokens that the question and the longest answer it may get add to a state.
   int64_t TokensAtMost() const;
-  // Enters kReading with `branch`, and sends the started event.
+  // Enters kReading with `branch`. Sends the started event, or after the first step when the state
+  // is still being restored and may turn out to be no good.
   void Begin(std::unique_ptr<kernels::State> branch, Source source);
+  // Back to kWaiting, for another state. Only before its first step.
+  void Rewind();
 
   // The rows that this question could have in the next step; 0 when it has to sit it out. Only the
   // row that decides a token has an output.
@@ -79,6 +82,9 @@ class QuestionJob {
 
   // The engine's notes.
   std::shared_ptr<LiveDocument> document;  // held while the question runs: the cache keeps it
+  StateRestorePtr restore;                 // what fills the state it began with, until that is live
+  StateRestorePtr failed_restore;          // not to be begun with again
+  bool held = false;  // it kept others waiting: it sits out until `restore` is done
   int64_t reserved_bytes = 0;
   bool waited_for_state = false;
   std::optional<Clock::time_point> memory_wanted;  // since when it waits for memory
@@ -86,6 +92,7 @@ class QuestionJob {
   bool ended = false;
 
  private:
+  void Announce();
   void Emit(std::string text);
   TokenLogprobs Describe(const kernels::SampleResult& sample) const;
   absl::Status Finish(FinishReason reason, Metrics& metrics);
@@ -97,6 +104,7 @@ class QuestionJob {
   Stage stage_ = Stage::kWaiting;
   std::unique_ptr<kernels::State> state_;
   Source source_;
+  bool announced_ = false;  // the started event was sent
   int64_t max_tokens_ = 0;
   bool limited_by_context_ = false;
   std::optional<FinishReason> finish_reason_;

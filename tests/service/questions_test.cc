@@ -121,6 +121,9 @@ TEST_F(QuestionsTest, ADamagedStateIsDroppedCountedAndReadAgainFromTheText) {
   EXPECT_GT(after.started.tokens_prefilled(), after.finished.usage().question_tokens());
   EXPECT_FALSE(after.progress.empty());
   EXPECT_EQ(after.text, before.text);
+  // It may have begun on the damaged state, but nothing was said before that was verified.
+  EXPECT_EQ(after.started_events, 1);
+  EXPECT_EQ(after.started.tier(), v1::STATE_TIER_PREFILL);
   EXPECT_EQ(Metric("longleaf_state_rejected_total{reason=\"corrupt\"}"), 1);
   EXPECT_GE(Metric("longleaf_store_damaged_reads_total"), 1);
   const double read = Metric("longleaf_document_tokens_total");

@@ -137,6 +137,7 @@ Answer ServerTest::Ask(const v1::AskRequest& request) {
         break;
       case v1::AskResponse::kStarted:
         answer.started = event.started();
+        ++answer.started_events;
         break;
       case v1::AskResponse::kText:
         answer.text += event.text().text();

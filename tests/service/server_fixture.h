@@ -27,6 +27,7 @@ struct Answer {
   std::string text;
   std::vector<v1::Progress> progress;
   v1::Started started;
+  int started_events = 0;
   v1::Finished finished;
   std::vector<v1::TokenLogprobs> logprobs;
 };
