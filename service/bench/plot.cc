@@ -71,8 +71,8 @@ class PanelDrawing {
       : panel_(panel), x_name_(x_name), left_(left + kLeft), x_(MakeX(panel)), y_(MakeY(panel)) {}
 
   std::string Draw() {
-    svg_ += Text(left_, kTop - 14, "class=\"panel\"",
-                 absl::StrCat(panel_.title, ", ", panel_.unit, panel_.log_y ? " (log)" : ""));
+    svg_ +=
+        Text(left_, kTop - 14, "class=\"panel\"", absl::StrCat(panel_.title, ", ", panel_.unit));
     DrawAxes();
     for (size_t i = 0; i < panel_.series.size(); ++i) {
       DrawSeries(panel_.series[i], kColours[i % kColours.size()]);

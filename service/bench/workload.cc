@@ -4,6 +4,7 @@
 #include <cctype>
 #include <random>
 #include <string_view>
+#include <utility>
 
 namespace longleaf::service::bench {
 namespace {
@@ -13,14 +14,25 @@ constexpr std::array<std::string_view, 32> kWords = {
     "and",   "told",  "of",    "town", "long", "road", "north", "house",  "water", "ran", "over",
     "stone", "night", "they",  "kept", "book", "that", "said",  "what",   "hill",  "was"};
 
+// Deals all words in a random order, then all again: so many bytes of any text are about as many
+// tokens.
 class Words {
  public:
   explicit Words(uint64_t seed) : random_(seed) {}
-  std::string_view Next() { return kWords[random_() % kWords.size()]; }
-  bool EndsSentence() { return random_() % 12 == 0; }
+  std::string_view Next() {
+    if (at_ % deck_.size() == 0) {
+      for (size_t i = deck_.size() - 1; i > 0; --i) {
+        std::swap(deck_[i], deck_[random_() % (i + 1)]);
+      }
+    }
+    return deck_[at_++ % deck_.size()];
+  }
+  bool EndsSentence() { return at_ % 11 == 0; }
 
  private:
   std::mt19937_64 random_;
+  std::array<std::string_view, kWords.size()> deck_ = kWords;
+  size_t at_ = 0;
 };
 
 void Capitalise(std::string* text, size_t at) {

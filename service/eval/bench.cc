@@ -30,6 +30,8 @@ struct BenchOptions {
   int64_t question_tokens = 24;
   int64_t decode_tokens = 32;
   std::string store;
+  int64_t batch = 0;
+  float temperature = 0;
   bool json = false;
 };
 
@@ -43,6 +45,9 @@ struct Machine {
 };
 
 double PerSecond(double amount, double seconds) { return seconds > 0 ? amount / seconds : 0; }
+double Rate(int64_t tokens, double seconds) {
+  return PerSecond(static_cast<double>(tokens), seconds);
+}
 
 nlohmann::ordered_json ToJson(const Machine& machine) {
   return {{"cpu", machine.cpu},
@@ -55,7 +60,7 @@ nlohmann::ordered_json ToJson(const Machine& machine) {
 
 nlohmann::ordered_json ToJson(const BenchResult& run, const Machine& machine) {
   const double gflops = PerSecond(run.cost.total(), run.prefill_seconds) / 1e9;
-  return {
+  nlohmann::ordered_json json = {
       {"tokens", run.tokens},
       {"attention", run.policy.ToString()},
       {"prefill_seconds", run.prefill_seconds},
@@ -79,9 +84,19 @@ nlohmann::ordered_json ToJson(const BenchResult& run, const Machine& machine) {
        PerSecond(static_cast<double>(run.decode_tokens), run.decode_seconds)},
       {"peak_memory_bytes", run.peak_memory_bytes},
   };
+  if (run.batch.rounds > 0) {
+    json["batch"] = {
+        {"tokens_per_second", Rate(run.batch.answer_tokens, run.batch.seconds)},
+        {"decode_tokens_per_second", Rate(run.batch.decode_tokens, run.batch.decode_seconds)},
+        {"rounds", run.batch.rounds},
+        {"answer_tokens", run.batch.answer_tokens}};
+  }
+  return json;
 }
 
-void PrintTables(const std::vector<BenchResult>& runs, const Machine& machine) {
+// `answers` at once, where a batch was measured.
+void PrintTables(const std::vector<BenchResult>& runs, const Machine& machine, int64_t answers) {
+  bool batched = false;
   const auto seconds = [](double value) {
     const int digits = value < 0.01 ? 4 : value < 10 ? 3 : 1;
     return absl::StrFormat("%.*f", digits, value);
@@ -96,6 +111,7 @@ void PrintTables(const std::vector<BenchResult>& runs, const Machine& machine) {
 
   Table speed({"tokens", "attention", "prefill s", "tokens/s", "GFLOP/s", "of matmul", "decode/s",
                "TTFT memory s", "TTFT disk s", "peak MB"});
+  Table batch({"tokens", "attention", "answers", "tokens/s", "without questions"});
   Table store({"tokens", "attention", "state MB", "arithmetic MB", "full cache MB", "save s",
                "save MB/s", "file MB/s", "restore s", "restore MB/s", "file MB/s"});
   for (const BenchResult& run : runs) {
@@ -118,15 +134,22 @@ void PrintTables(const std::vector<BenchResult>& runs, const Machine& machine) {
                megabytes(run.full_cache_bytes), seconds(run.save_seconds), rate(run.save_seconds),
                rate(run.plain_write_seconds), seconds(run.restore_seconds),
                rate(run.restore_seconds), rate(run.plain_read_seconds)});
+    if (run.batch.rounds > 0) {
+      batched = true;
+      batch.Add({tokens, policy, absl::StrCat(answers),
+                 absl::StrFormat("%.1f", Rate(run.batch.answer_tokens, run.batch.seconds)),
+                 absl::StrFormat("%.1f", Rate(run.batch.decode_tokens, run.batch.decode_seconds))});
+    }
   }
   absl::PrintF("%s\n%s", speed.ToString(), store.ToString());
+  if (batched) absl::PrintF("\nanswers at once, on one document:\n%s", batch.ToString());
 }
 
 absl::Status Run(const BenchOptions& options) {
   std::error_code error;
   const std::string folder =
       options.store.empty() ? std::filesystem::temp_directory_path(error).string() : options.store;
-  auto session = Session::Open(options.session);
+  auto session = Session::Open(options.session, std::max<int64_t>(1, options.batch));
   if (!session.ok()) return session.status();
   auto policies = (*session)->Policies(options.attention);
   if (!policies.ok()) return policies.status();
@@ -137,6 +160,12 @@ absl::Status Run(const BenchOptions& options) {
           absl::StrCat(length, " tokens, a question and an answer take ", all,
                        ", more than the model's context of ", (*session)->config().context));
     }
+  }
+
+  if (options.batch > options.session.chunk) {
+    return absl::InvalidArgumentError(absl::StrCat("a batch of ", options.batch,
+                                                   " does not fit into a step of --chunk ",
+                                                   options.session.chunk));
   }
 
   Machine machine;
@@ -152,7 +181,9 @@ absl::Status Run(const BenchOptions& options) {
                                  {.tokens = length,
                                   .question_tokens = options.question_tokens,
                                   .decode_tokens = options.decode_tokens,
-                                  .store_folder = folder});
+                                  .store_folder = folder,
+                                  .batch = options.batch,
+                                  .temperature = options.temperature});
       if (!result.ok()) return result.status();
       runs.push_back(*std::move(result));
     }
@@ -169,7 +200,7 @@ absl::Status Run(const BenchOptions& options) {
         {"model", options.session.model}, {"machine", ToJson(machine)}, {"runs", list}};
     absl::PrintF("%s\n", report.dump(2));
   } else {
-    PrintTables(runs, machine);
+    PrintTables(runs, machine, options.batch);
   }
   return absl::OkStatus();
 }
@@ -191,6 +222,14 @@ void AddBenchCommand(CLI::App& app, Action& chosen) {
       ->capture_default_str();
   command->add_option("--decode-tokens", options->decode_tokens, "Tokens to generate")
       ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command
+      ->add_option("--batch", options->batch,
+                   "Also the rate of so many answers at once on the document; 0: not")
+      ->check(CLI::Range(int64_t{0}, int64_t{512}))
+      ->capture_default_str();
+  command->add_option("--temperature", options->temperature, "Of sampling in the batch; 0: greedy")
+      ->check(CLI::Range(0.0F, 100.0F))
       ->capture_default_str();
   command->add_option("--store", options->store,
                       "Folder on the disk to measure; default: the system's for temporary files");

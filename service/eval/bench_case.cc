@@ -33,14 +33,6 @@ class Stopwatch {
   const Clock::time_point begin_ = Clock::now();
 };
 
-// Ids spread over the vocabulary; 0..2 are control tokens as a rule.
-std::vector<int32_t> RandomTokens(int64_t count, int64_t vocab, uint64_t seed) {
-  SplitMix64 random(seed);
-  std::vector<int32_t> tokens(static_cast<size_t>(count));
-  for (int32_t& token : tokens) token = static_cast<int32_t>(3 + random.Below(vocab - 3));
-  return tokens;
-}
-
 absl::StatusOr<std::unique_ptr<store::Store>> OpenStore(const std::string& path) {
   store::StoreOptions options;
   options.path = path;
@@ -70,7 +62,7 @@ class BenchCase {
     ResetPeakMemory();
     for (auto step :
          {&BenchCase::WarmUp, &BenchCase::Prefill, &BenchCase::Save, &BenchCase::AnswerFromMemory,
-          &BenchCase::AnswerFromDisk, &BenchCase::PlainFile}) {
+          &BenchCase::AnswerBatch, &BenchCase::AnswerFromDisk, &BenchCase::PlainFile}) {
       if (absl::Status status = (this->*step)(); !status.ok()) return status;
     }
     result_.peak_memory_bytes = PeakMemoryBytes();
@@ -141,6 +133,18 @@ class BenchCase {
     }
     result_.decode_seconds = rest.Seconds();
     result_.decode_tokens = plan_.decode_tokens;
+    return absl::OkStatus();
+  }
+
+  absl::Status AnswerBatch() {
+    if (plan_.batch == 0) return absl::OkStatus();
+    auto batch = RunBatch(session_, *state_,
+                          {.branches = plan_.batch,
+                           .question_tokens = plan_.question_tokens,
+                           .answer_tokens = plan_.decode_tokens,
+                           .temperature = plan_.temperature});
+    if (!batch.ok()) return batch.status();
+    result_.batch = *batch;
     return absl::OkStatus();
   }
 

@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "kernels/attention_policy.h"
+#include "service/eval/bench_batch.h"
 #include "service/eval/cost.h"
 #include "service/eval/session.h"
 
@@ -17,6 +18,8 @@ struct BenchPlan {
   int64_t question_tokens = 0;  // of the question behind it
   int64_t decode_tokens = 0;    // generated after it
   std::string store_folder;     // where a store of its own is made and removed again
+  int64_t batch = 0;            // answers at once, besides; 0: not measured
+  float temperature = 0;        // of those
 };
 
 // Seconds and bytes as they were; nothing is an average but the decode rate.
@@ -41,6 +44,7 @@ struct BenchResult {
   double ttft_disk_seconds = 0;    // the same with the restoring before it
   double decode_seconds = 0;       // of decode_tokens steps
   int64_t decode_tokens = 0;
+  BatchResult batch;  // no rounds where it was not measured
   int64_t peak_memory_bytes = 0;
 };
 

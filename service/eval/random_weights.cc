@@ -65,6 +65,13 @@ uint32_t EncodeElement(const std::string& dtype, float value) {
   return std::bit_cast<uint32_t>(value);
 }
 
+std::vector<int32_t> RandomTokens(int64_t count, int64_t vocab, uint64_t seed) {
+  SplitMix64 random(seed);
+  std::vector<int32_t> tokens(static_cast<size_t>(count));
+  for (int32_t& token : tokens) token = static_cast<int32_t>(3 + random.Below(vocab - 3));
+  return tokens;
+}
+
 RandomWeights::RandomWeights() : quantiles_(kQuantiles) {
   for (int64_t i = 0; i < kQuantiles / 2; ++i) {
     const double x = NormalQuantile((static_cast<double>(i) + 0.5) / kQuantiles);

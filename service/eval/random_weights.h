@@ -30,6 +30,9 @@ class SplitMix64 {
   uint64_t state_;
 };
 
+// Token ids spread over the vocabulary; 0..2 are control tokens as a rule, and left out.
+std::vector<int32_t> RandomTokens(int64_t count, int64_t vocab, uint64_t seed);
+
 // Draws from 65,536 equally likely values of N(0, 1): finer than bf16 can tell apart.
 class RandomWeights {
  public:

@@ -98,6 +98,18 @@ absl::Status Session::Read(kernels::State& state, absl::Span<const int32_t> toke
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::vector<int32_t>> Session::NextTokens(absl::Span<const model::ForwardItem> items,
+                                                         const kernels::SampleRequest& sampling) {
+  auto logits = transformer_->Forward(items);
+  if (!logits.ok()) return logits.status();
+  const std::vector<kernels::SampleRequest> requests(items.size(), sampling);
+  auto samples = backend_->Sample(*logits, requests);
+  if (!samples.ok()) return samples.status();
+  std::vector<int32_t> tokens;
+  for (const kernels::SampleResult& sample : *samples) tokens.push_back(sample.token);
+  return tokens;
+}
+
 absl::StatusOr<int32_t> Session::NextToken(kernels::State& state,
                                            absl::Span<const int32_t> tokens) {
   int32_t token = 0;

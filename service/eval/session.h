@@ -62,6 +62,10 @@ class Session {
   // its rows that are among the last `outputs` of all.
   absl::Status Read(kernels::State& state, absl::Span<const int32_t> tokens, int64_t outputs,
                     const StepDone& step_done);
+  // One step of all `items`, each with one output; the token after each, sampled as `sampling`
+  // says.
+  absl::StatusOr<std::vector<int32_t>> NextTokens(absl::Span<const model::ForwardItem> items,
+                                                  const kernels::SampleRequest& sampling);
   // Takes `tokens` and gives the likeliest token after them.
   absl::StatusOr<int32_t> NextToken(kernels::State& state, absl::Span<const int32_t> tokens);
 
