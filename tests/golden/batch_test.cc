@@ -73,6 +73,45 @@ TEST_P(GoldenBatch, RowsInABatchAgreeWithRowsAlone) {
   }
 }
 
+// 32 questions on one text, which read its cores and its tail together, beside another text that is
+// read meanwhile: each gets the logits that it gets alone.
+TEST_P(GoldenBatch, BranchesInABatchAgreeWithBranchesAlone) {
+  // The reference would take seconds for the long text.
+  const GoldenCase golden = LoadCase(GetParam() == BackendKind::kCpu ? "paper" : "gqa");
+  Runner runner(GetParam(), golden, 512);
+  ASSERT_TRUE(runner.ok());
+  const absl::Span<const int32_t> tokens = absl::MakeConstSpan(golden.tokens);
+  const size_t cut = tokens.size() - 64;
+  for (const PolicyCase& policy : WithStreaming(golden.policies)) {
+    SCOPED_TRACE(policy.policy.ToString());
+    const auto parent = runner.NewState(policy.policy);
+    runner.Read(*parent, tokens.subspan(0, cut), 256, 0);
+    std::vector<std::unique_ptr<kernels::State>> branches;
+    std::vector<ForwardItem> items;
+    LogitRows alone;
+    for (size_t i = 0; i < 32; ++i) {
+      // They have come differently far, and some still read their question.
+      const size_t read = i % 7;
+      const size_t rows = i % 5 == 0 ? 9 : 1;
+      for (const bool twin : {true, false}) {
+        branches.push_back(runner.Branch(*parent));
+        if (read > 0) runner.Read(*branches.back(), tokens.subspan(i, read), 4, 0);
+        items.push_back({.state = branches.back().get(),
+                         .tokens = tokens.subspan(cut + i, rows),
+                         .outputs = 1});
+        if (!twin) continue;
+        const LogitRows row = runner.Step({items.back()});
+        alone.vocab = row.vocab;
+        alone.values.insert(alone.values.end(), row.values.begin(), row.values.end());
+        items.pop_back();
+      }
+    }
+    const auto other = runner.NewState(policy.policy);
+    items.push_back({.state = other.get(), .tokens = tokens.subspan(0, 100), .outputs = 0});
+    EXPECT_TRUE(Agree(runner.Step(items), alone));
+  }
+}
+
 TEST_P(GoldenBatch, TheSameTwiceIsTheSameBits) {
   ASSERT_TRUE(runner_.ok());
   for (const PolicyCase& policy : golden_.policies) {
