@@ -9,6 +9,10 @@ namespace {
 // Of running means: the last so many observations count, about.
 constexpr double kNewStep = 1.0 / 32;
 constexpr double kNewAnswer = 1.0 / 16;
+// Of the tokens of questions that are there, this part is read before those of one that comes: the
+// least served come first, and some wait for their document. As the simulator shows.
+constexpr double kTokensAhead = 0.25;
+constexpr double kQuestionsAhead = 0.5;  // of those that wait for a place
 // A longer answer than any limit allows; keeps sums finite.
 constexpr double kMaxAnswerTokens = 1e9;
 
@@ -69,11 +73,12 @@ double Backlog::SecondsToFirstToken(const Load& load, int64_t question_tokens,
   const double document_tokens =
       rebuild > 0 ? rebuild + std::min(documents_ahead, rebuild * Positive(load.documents)) : 0;
   // Questions leave a quarter to documents, as long as there are any.
-  const double asked = Positive(load.question_tokens) + Positive(question_tokens);
+  const double asked = kTokensAhead * Positive(load.question_tokens) + Positive(question_tokens);
   const double beside_asked = std::min(asked / 3, std::max(0.0, documents_ahead - document_tokens));
   const double reading = rate > 0 ? (asked + beside_asked + document_tokens) / rate : 0;
-  // Everybody that waits already is admitted first; places fall free at an even pace.
-  const double before = Positive(load.answers) + Positive(load.waiting_questions) + 1 -
+  // Places fall free at an even pace.
+  const double before = Positive(load.answers) +
+                        kQuestionsAhead * Positive(load.waiting_questions) + 1 -
                         Positive(std::max<int64_t>(1, load.max_answers));
   const double place =
       answer_tokens_ * step_seconds_ / Positive(std::max<int64_t>(1, load.max_answers));

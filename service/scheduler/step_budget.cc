@@ -28,29 +28,20 @@ constexpr double kImpossible = 0.85;
 // time without reading is doubted.
 constexpr int64_t kContradictions = 3;
 
-// Classes of answers: one each up to 8, then four to an octave.
+// Classes of answers: one each up to 15, then eight to an octave.
 size_t ClassOf(int64_t answers) {
-  if (answers <= 8) {
-    return static_cast<size_t>(std::max<int64_t>(1, answers));
-  }
   size_t octave = 0;
-  while ((answers >> (octave + 1)) >= 8) {
+  while ((answers >> octave) >= 16) {
     ++octave;
   }
-  return 8 * octave + static_cast<size_t>(answers >> octave) - 4 * octave;
+  return 8 * octave + static_cast<size_t>(answers >> octave);
 }
 
-// How many answers stand for a class: the inverse of ClassOf, in the middle of the class.
+// How many answers stand for a class: its middle.
 double AnswersOf(size_t of) {
-  if (of < 8) {
-    return static_cast<double>(of);
-  }
-  size_t octave = 0;
-  while (of - 4 * octave >= 16) {
-    ++octave;
-  }
+  const size_t octave = of < 16 ? 0 : of / 8 - 1;
   const double width = static_cast<double>(int64_t{1} << octave);
-  return static_cast<double>(of - 4 * octave) * width + (width - 1) / 2;
+  return static_cast<double>(of - 8 * octave) * width + (width - 1) / 2;
 }
 
 double FastestMean(std::vector<double> seconds) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 #include <numeric>
+#include <string_view>
 #include <utility>
 
 namespace longleaf::service {
@@ -155,6 +156,7 @@ void TokenShares::Charge(const Flow& flow, int64_t tokens) {
 std::vector<size_t> TokenShares::Order(absl::Span<const Flow* const> flows) const {
   struct Place {
     int64_t tenant;
+    size_t tenant_index;  // equal tenants one after the other: their documents do not compare
     int64_t document;
     size_t index;
     auto operator<=>(const Place&) const = default;
@@ -163,16 +165,19 @@ std::vector<size_t> TokenShares::Order(absl::Span<const Flow* const> flows) cons
   places.reserve(flows.size());
   const std::string* tenant = nullptr;
   int64_t tenant_served = 0;
+  size_t tenant_index = 0;
+  std::unordered_map<std::string_view, size_t> first;  // index of each tenant
   const Documents* documents = nullptr;
   for (size_t i = 0; i < flows.size(); ++i) {
     if (tenant == nullptr || *tenant != flows[i]->tenant) {
       tenant = &flows[i]->tenant;
       tenant_served = tenants_.Served(*tenant);
+      tenant_index = first.try_emplace(*tenant, i).first->second;
       const auto found = documents_.find(*tenant);
       documents = found == documents_.end() ? nullptr : &found->second;
     }
-    places.push_back(
-        {tenant_served, documents == nullptr ? 0 : documents->Served(flows[i]->document), i});
+    places.push_back({tenant_served, tenant_index,
+                      documents == nullptr ? 0 : documents->Served(flows[i]->document), i});
   }
   std::sort(places.begin(), places.end());
   std::vector<size_t> order(flows.size());
