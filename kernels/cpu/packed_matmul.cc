@@ -24,7 +24,7 @@ namespace {
 using dnnl::memory;
 
 // Up to here MultiplyPanel is faster: it reads the weights at the speed of memory.
-constexpr int64_t kFewRows = 8;
+constexpr int64_t kFewRows = 64;
 constexpr int64_t kMostRowsPerTask = 512;
 constexpr int64_t kMostPanelsPerTask = 4;
 constexpr size_t kMostPrimitives = 256;

@@ -16,73 +16,123 @@ HWY_BEFORE_NAMESPACE();
 namespace longleaf::kernels::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// Rows that share one pass over a panel: with four vectors each they fill the registers.
+// Rows that go through a panel together: with four vectors each they fill the registers.
 constexpr int64_t kRowsPerPass = HWY_MAX_BYTES >= 64 ? 6 : 3;
 
-// `kRows` rows, all columns of the panel, four vectors of columns at a time.
+// Several groups of rows take a panel slice by slice, so that the second finds in the first-level
+// cache what the first has read, and while they compute they ask for the next slice: memory and
+// arithmetic overlap. One group alone reads straight on, and asks this far ahead.
+constexpr int64_t kSliceDepth = 64;
+constexpr int64_t kAhead = 32;
+
+constexpr int64_t kMostRows = 48;  // whose sums are kept between slices
+
+// One slice of a panel.
+struct Slice {
+  const float* panel;  // [depth, kPanelColumns]
+  int64_t depth;
+  bool first;              // sums start at zero
+  const float* ahead;      // what to ask for meanwhile,
+  int64_t lines_per_step;  // so many cache lines at each step of depth: 0, 1, 2 or 4
+};
+
 template <int64_t kRows>
-HWY_ATTR void MultiplyRows(const PanelProduct& p, int64_t first_row) {
+HWY_ATTR void MultiplyRows(const Slice& slice, const float* in, int64_t in_stride,
+                           int64_t columns,  // 1..kPanelColumns
+                           float* sums) {    // [kRows, kPanelColumns]
   const hn::CappedTag<float, kPanelColumns / 4> d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  const float* in = p.in + first_row * p.in_stride;
-  float* out = p.out + first_row * p.out_stride;
-  for (int64_t column = 0; column < p.columns; column += 4 * lanes) {
+  for (int64_t column = 0; column < columns; column += 4 * lanes) {
     hn::Vec<decltype(d)> sum0[kRows], sum1[kRows], sum2[kRows], sum3[kRows];
-    for (int64_t r = 0; r < kRows; ++r) sum0[r] = sum1[r] = sum2[r] = sum3[r] = hn::Zero(d);
-    const float* w = p.panel + column;
-    for (int64_t k = 0; k < p.depth; ++k, w += kPanelColumns) {
+    float* at = sums + column;
+    for (int64_t r = 0; r < kRows; ++r) {
+      const float* from = at + r * kPanelColumns;
+      sum0[r] = slice.first ? hn::Zero(d) : hn::Load(d, from);
+      sum1[r] = slice.first ? hn::Zero(d) : hn::Load(d, from + lanes);
+      sum2[r] = slice.first ? hn::Zero(d) : hn::Load(d, from + 2 * lanes);
+      sum3[r] = slice.first ? hn::Zero(d) : hn::Load(d, from + 3 * lanes);
+    }
+    const float* w = slice.panel + column;
+    const float* ahead = slice.ahead;
+    const int64_t lines = column == 0 ? slice.lines_per_step : 0;
+    for (int64_t k = 0; k < slice.depth; ++k, w += kPanelColumns, ahead += lines * 16) {
+      if (lines > 0) __builtin_prefetch(ahead);
+      if (lines > 1) __builtin_prefetch(ahead + 16);
+      if (lines > 2) {
+        __builtin_prefetch(ahead + 32);
+        __builtin_prefetch(ahead + 48);
+      }
       const auto w0 = hn::Load(d, w);
       const auto w1 = hn::Load(d, w + lanes);
       const auto w2 = hn::Load(d, w + 2 * lanes);
       const auto w3 = hn::Load(d, w + 3 * lanes);
       for (int64_t r = 0; r < kRows; ++r) {
-        const auto x = hn::Set(d, in[r * p.in_stride + k]);
+        const auto x = hn::Set(d, in[r * in_stride + k]);
         sum0[r] = hn::MulAdd(x, w0, sum0[r]);
         sum1[r] = hn::MulAdd(x, w1, sum1[r]);
         sum2[r] = hn::MulAdd(x, w2, sum2[r]);
         sum3[r] = hn::MulAdd(x, w3, sum3[r]);
       }
     }
-    const int64_t count = std::min(4 * lanes, p.columns - column);
     for (int64_t r = 0; r < kRows; ++r) {
-      HWY_ALIGN float row[kPanelColumns];
-      hn::Store(sum0[r], d, row);
-      hn::Store(sum1[r], d, row + lanes);
-      hn::Store(sum2[r], d, row + 2 * lanes);
-      hn::Store(sum3[r], d, row + 3 * lanes);
-      std::copy_n(row, count, out + r * p.out_stride + column);
+      float* to = at + r * kPanelColumns;
+      hn::Store(sum0[r], d, to);
+      hn::Store(sum1[r], d, to + lanes);
+      hn::Store(sum2[r], d, to + 2 * lanes);
+      hn::Store(sum3[r], d, to + 3 * lanes);
     }
   }
 }
 
-HWY_ATTR void MultiplyPanelRows(const PanelProduct& p) {
-  int64_t row = 0;
-  while (row < p.rows) {
-    // Passes of even height, so that no last pass reads the panel for one row.
-    const int64_t left = p.rows - row;
-    const int64_t passes = (left + kRowsPerPass - 1) / kRowsPerPass;
-    const int64_t rows = (left + passes - 1) / passes;
-    switch (rows) {
-      case 1:
-        MultiplyRows<1>(p, row);
-        break;
-      case 2:
-        MultiplyRows<2>(p, row);
-        break;
-      case 3:
-        MultiplyRows<3>(p, row);
-        break;
-      case 4:
-        MultiplyRows<4>(p, row);
-        break;
-      case 5:
-        MultiplyRows<5>(p, row);
-        break;
-      default:
-        MultiplyRows<6>(p, row);
-        break;
+HWY_ATTR void MultiplySomeRows(int64_t rows, const Slice& slice, const float* in, int64_t in_stride,
+                               int64_t columns, float* sums) {
+  switch (rows) {
+    case 1:
+      return MultiplyRows<1>(slice, in, in_stride, columns, sums);
+    case 2:
+      return MultiplyRows<2>(slice, in, in_stride, columns, sums);
+    case 3:
+      return MultiplyRows<3>(slice, in, in_stride, columns, sums);
+    case 4:
+      return MultiplyRows<4>(slice, in, in_stride, columns, sums);
+    case 5:
+      return MultiplyRows<5>(slice, in, in_stride, columns, sums);
+    default:
+      return MultiplyRows<6>(slice, in, in_stride, columns, sums);
+  }
+}
+
+// At most kMostRows rows.
+HWY_ATTR void MultiplyBlock(const PanelProduct& p, int64_t first_row, int64_t rows) {
+  HWY_ALIGN float sums[kMostRows * kPanelColumns];
+  const float* in = p.in + first_row * p.in_stride;
+  // Groups of even height, so that none reads the panel for one row.
+  const int64_t groups = (rows + kRowsPerPass - 1) / kRowsPerPass;
+  const int64_t step = groups == 1 ? p.depth : kSliceDepth;
+  for (int64_t k = 0; k < p.depth; k += step) {
+    Slice slice;
+    slice.panel = p.panel + k * kPanelColumns;
+    slice.depth = std::min(step, p.depth - k);
+    slice.first = k == 0;
+    slice.lines_per_step = groups == 1 ? 4 : groups < 4 ? 2 : 1;
+    slice.ahead = slice.panel + (groups == 1 ? kAhead : step) * kPanelColumns;
+    for (int64_t g = 0; g < groups; ++g) {
+      const int64_t begin = rows * g / groups, end = rows * (g + 1) / groups;
+      MultiplySomeRows(end - begin, slice, in + begin * p.in_stride + k, p.in_stride, p.columns,
+                       sums + begin * kPanelColumns);
+      // The next slice is 4 lines a step in all.
+      slice.ahead += slice.lines_per_step * slice.depth * 16;
+      if (slice.ahead >= slice.panel + 2 * step * kPanelColumns) slice.lines_per_step = 0;
     }
-    row += rows;
+  }
+  for (int64_t r = 0; r < rows; ++r) {
+    std::copy_n(sums + r * kPanelColumns, p.columns, p.out + (first_row + r) * p.out_stride);
+  }
+}
+
+HWY_ATTR void MultiplyPanelRows(const PanelProduct& p) {
+  for (int64_t row = 0; row < p.rows; row += kMostRows) {
+    MultiplyBlock(p, row, std::min(kMostRows, p.rows - row));
   }
 }
 
