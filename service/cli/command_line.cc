@@ -1,7 +1,6 @@
 #include "service/cli/command_line.h"
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <memory>
 #include <string>
 #include <vector>
@@ -155,22 +154,6 @@ void AddSampling(CLI::App* app, v1::Sampling* sampling) {
       "Log-probability of each token, and of N alternatives");
 }
 
-// Who quotes one of several questions quotes all of them; words alone are one question.
-std::vector<std::string> Questions(const std::vector<std::string>& words) {
-  std::vector<std::string> questions;
-  const bool quoted = std::any_of(words.begin(), words.end(), [](const std::string& word) {
-    return word.find_first_of(" \t\n") != std::string::npos;
-  });
-  for (const std::string& word : words) {
-    if (quoted || questions.empty()) {
-      questions.push_back(Utf8(word));
-    } else {
-      absl::StrAppend(&questions.front(), " ", Utf8(word));
-    }
-  }
-  return questions;
-}
-
 void AddAsk(CLI::App* app, Values* values) {
   AskOptions& options = values->ask;
   CLI::App* command =
@@ -182,7 +165,7 @@ void AddAsk(CLI::App* app, Values* values) {
           ->add_option_function<std::vector<std::string>>(
               "QUESTION",
               [&options](const std::vector<std::string>& words) {
-                options.questions = Questions(words);
+                options.questions = QuestionsOf(words);
               },
               "A question, or several in quotes; words without quotes\nare one question")
           ->option_text(" ");

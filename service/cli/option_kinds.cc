@@ -1,5 +1,6 @@
 #include "service/cli/option_kinds.h"
 
+#include <algorithm>
 #include <vector>
 
 #include "absl/strings/numbers.h"
@@ -48,6 +49,22 @@ void AddRepeated(CLI::App* app, const std::string& name, const std::string& plac
       },
       help)
       ->allow_extra_args(false);  // else it would take the arguments that follow
+}
+
+std::vector<std::string> QuestionsOf(const std::vector<std::string>& arguments) {
+  const bool quoted =
+      std::any_of(arguments.begin(), arguments.end(), [](const std::string& argument) {
+        return argument.find_first_of(" \t\n") != std::string::npos;
+      });
+  std::vector<std::string> questions;
+  for (const std::string& argument : arguments) {
+    if (quoted || questions.empty()) {
+      questions.push_back(Utf8(argument));
+    } else {
+      absl::StrAppend(&questions.front(), " ", Utf8(argument));
+    }
+  }
+  return questions;
 }
 
 CLI::Validator AtLeast(int64_t least) {

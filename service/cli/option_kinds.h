@@ -9,6 +9,7 @@
 #include <functional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/time/time.h"
 
@@ -35,6 +36,10 @@ void AddDuration(CLI::App* app, const std::string& name, absl::Duration* value,
 // May be given several times, with one UTF-8 value each.
 void AddRepeated(CLI::App* app, const std::string& name, const std::string& placeholder,
                  std::function<void(const std::string&)> add, const std::string& help);
+
+// The questions that the arguments of a command line are. Who quotes one of several questions
+// quotes all of them: if an argument has a blank, each is a question; words alone are one.
+std::vector<std::string> QuestionsOf(const std::vector<std::string>& arguments);
 
 // A check for whole numbers, with an error that says what is wanted.
 CLI::Validator AtLeast(int64_t least);

@@ -103,6 +103,8 @@ TEST_F(BatchTest, PrintsTheAnswersInOrderUnderTheirQuestions) {
   EXPECT_TRUE(batch.allow_partial());
   EXPECT_FALSE(batch.questions(0).has_sampling());
   EXPECT_TRUE(requests().empty()) << "asked one by one";
+  // Who quotes one, quotes all.
+  EXPECT_THAT(Run({"ask", "whale", "who is it?", "why?"}).out, HasSubstr("\n? why?\n"));
 }
 
 TEST_F(BatchTest, ReadsQuestionsFromAFileAndManyOfThemInSeveralCalls) {
