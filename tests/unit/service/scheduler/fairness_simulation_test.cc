@@ -42,9 +42,9 @@ TEST_P(FairnessTest, RivalsAreServedAlike) {
     options.max_questions = 1000;
     options.max_running_questions = 16;
     options.max_reading_documents = 16;
-    options.ends_at = 120;
+    options.ends_at = 70;
     std::vector<ClosedLoop> loops = GetParam().loops;
-    loops.back().request.arrival = 20;  // b comes when a has had everything for itself
+    loops.back().request.arrival = 10;  // b comes when a has had everything for itself
     Simulator simulator(options, seed, {}, loops);
     int64_t most = 0;
     int64_t least = 0;
@@ -52,7 +52,7 @@ TEST_P(FairnessTest, RivalsAreServedAlike) {
     bool begun = false;
     simulator.OnStep([&] {
       // From when a's first hold of all places has gone.
-      if (simulator.now() < 30 || simulator.now() > options.ends_at) {
+      if (simulator.now() < 20 || simulator.now() > options.ends_at) {
         return;
       }
       const int64_t lead =
@@ -70,7 +70,7 @@ TEST_P(FairnessTest, RivalsAreServedAlike) {
                 served, simulator.LongestGap(GetParam().kind));
     EXPECT_LE(most - least, GetParam().bound);
     EXPECT_LE(simulator.LongestGap(GetParam().kind), 2 * kStep);
-    EXPECT_GT(served, 2 * GetParam().bound);
+    EXPECT_GT(served, GetParam().bound);
   }
 }
 
@@ -105,7 +105,7 @@ TEST(Fairness, OneQuestionAmongManyOfAnothersWaitsForAPlaceOnly) {
   options.machine = {.free_rows = 32, .row_seconds = 0.0004};
   options.max_questions = 300;
   options.max_running_questions = 16;
-  options.ends_at = 200;
+  options.ends_at = 80;
   Simulator simulator(options, 1, {}, {Chat("chatty", 50, 100, 200), Chat("quiet", 50, 20, 1)});
   simulator.Run();
   ASSERT_EQ(simulator.broken(), "");
@@ -117,7 +117,7 @@ TEST(Fairness, OneQuestionAmongManyOfAnothersWaitsForAPlaceOnly) {
       (simulator.requests()[i].flow.tenant == "quiet" ? quiet : chatty).push_back(waited);
     }
   }
-  ASSERT_GT(quiet.size(), 50u);
+  ASSERT_GT(quiet.size(), 20u);
   std::sort(quiet.begin(), quiet.end());
   std::sort(chatty.begin(), chatty.end());
   std::printf("quiet p50 %.2f max %.2f s, chatty p50 %.2f s\n", quiet[quiet.size() / 2],

@@ -37,7 +37,7 @@ TEST(Simulation, NobodyStarvesBudgetsHoldNothingLeaks) {
   int64_t cancelled = 0;
   int64_t late = 0;
   int64_t refused = 0;
-  for (int seed = 1; seed <= Seeds(40); ++seed) {
+  for (int seed = 1; seed <= Seeds(24); ++seed) {
     SCOPED_TRACE(seed);
     const Options options = RandomOptions(seed);
     Mix mix;
