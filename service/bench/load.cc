@@ -248,6 +248,7 @@ void Load::OnEnd(Call& call, double now) {
       const int64_t tokens = call.finished->usage().answer_tokens();
       ++m.answered;
       ++m.finish_reasons[cli::Word(call.finished->reason())];
+      m.question_tokens += call.finished->usage().question_tokens();
       m.answer_tokens += tokens;
       m.latency.Add(std::max(0.0, now - call.due));
       m.queue.Add(ToSeconds(timings.queue()));

@@ -44,6 +44,7 @@ Json ToJson(const Measurement& m) {
           {"failures", Counts(m.failures)},
           {"finish_reasons", Counts(m.finish_reasons)},
           {"state_tiers", Counts(m.tiers)},
+          {"question_tokens", m.question_tokens},
           {"answer_tokens", m.answer_tokens},
           {"tokens_in_window", m.tokens},
           {"texts_in_window", m.texts},

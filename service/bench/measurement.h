@@ -37,6 +37,7 @@ struct Measurement {
 
   int64_t asked = 0;
   int64_t answered = 0;
+  int64_t question_tokens = 0;              // of the answered, with the prompt's text around them
   int64_t answer_tokens = 0;                // of the answers to these questions
   int64_t tokens = 0;                       // that came between begin and end
   int64_t texts = 0;                        // messages that brought them
