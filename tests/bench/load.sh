@@ -31,12 +31,12 @@ case $what in
     model=model/demo attention=cca:g=8,w=64,heads=query
     tokens=${TOKENS:-15000} duration=${DURATION:-8s} warmup=1s clients=${CLIENTS:-1,4,16,64}
     # Left alone, this model answers in a few tokens.
-    temperature=100 answer_tokens=64 long_answer_tokens=256 prefills=8
+    temperature=100 answer_tokens=64 long_answer_tokens=256 prefills=4 rounds=3
     ;;
   1.1b)
     model=build/bench/tinyllama-1.1b attention=cca:g=16,w=1024,heads=kv
     tokens=${TOKENS:-32000} duration=${DURATION:-60s} warmup=20s clients=${CLIENTS:-1,4,16}
-    temperature=0 answer_tokens=64 long_answer_tokens=64 prefills=1
+    temperature=0 answer_tokens=64 long_answer_tokens=64 prefills=1 rounds=1
     ;;
   *)
     echo "load.sh: '$what' is neither demo nor 1.1b" >&2
@@ -144,25 +144,28 @@ bench open open --plot "$out/open.svg" --rate "$rates" --document "$document" \
   --answer-tokens "$answer_tokens" "${questions[@]}" "${length[@]}"
 bench interference interference --readers 4 --prefill-tokens "$tokens" --prefills "$prefills" \
   --document "$document" --answer-tokens "$answer_tokens" "${questions[@]}" "${length[@]}"
-bench served closed --clients "$batch" --document "$document" \
-  --answer-tokens "$long_answer_tokens" "${questions[@]}" "${length[@]}"
 bench batching batching --batch "$batch" --document-tokens "$tokens" \
   --answer-tokens "$answer_tokens" "${questions[@]}" "${length[@]}"
-stop_server
 
-# The same batch without server and network: questions as long as they were with the prompt around
-# them, answers as long as they came.
-read -r asked answered < <(python3 - "$out/served.json" <<'PYTHON'
+# The same batch with server and network and without, in turns, since a machine is not equally fast
+# at all times: without, questions as long as they were with the prompt around them, answers as long
+# as they came. Meanwhile the server waits.
+for ((round = 1; round <= rounds; ++round)); do
+  bench "served-$round" closed --clients "$batch" --document "$document" \
+    --answer-tokens "$long_answer_tokens" "${questions[@]}" "${length[@]}"
+  read -r asked answered < <(python3 - "$out/served-$round.json" <<'PYTHON'
 import json, sys
 row = json.load(open(sys.argv[1]))["results"][0]
 print(round(row["question_tokens"] / row["answered"]), round(row["answer_tokens"] / row["answered"]))
 PYTHON
 )
-engine=("$bin/longleaf-eval" bench --model "$model" --attention "$attention" --length "$tokens"
-  --batch "$batch" --question-tokens "$asked" --decode-tokens "$answered"
-  --temperature "$temperature" --store "$work" --json)
-printf '\n$ longleaf-eval %s\n' "${engine[*]:1}"
-"${engine[@]}" >"$out/engine.json"
+  engine=("$bin/longleaf-eval" bench --model "$model" --attention "$attention" --length "$tokens"
+    --batch "$batch" --question-tokens "$asked" --decode-tokens "$answered"
+    --temperature "$temperature" --store "$work" --json)
+  printf '\n$ longleaf-eval %s\n' "${engine[*]:1}"
+  "${engine[@]}" >"$out/engine-$round.json"
+done
+stop_server
 
 python3 tests/bench/load_summary.py "$out" | tee "$out/summary.txt"
 printf '\nreports, tables and plots: %s\n' "$out"

@@ -2,6 +2,7 @@
 """The goals of issue 4 beside what tests/bench/load.sh measured: load_summary.py FOLDER."""
 import json
 import pathlib
+import statistics
 import sys
 
 
@@ -12,11 +13,14 @@ def main() -> None:
         return json.loads((folder / f"{name}.json").read_text())["results"][0]
 
     cold, interference = first("cold"), first("interference")
-    batching, served = first("batching"), first("served")
-    engine = json.loads((folder / "engine.json").read_text())["runs"][0]["batch"]
+    batching = first("batching")
+    served = [first(path.stem) for path in sorted(folder.glob("served-*.json"))]
+    engine = [json.loads(path.read_text())["runs"][0]["batch"]
+              for path in sorted(folder.glob("engine-*.json"))]
     batch = batching["batch"]
     tokens = cold["document_tokens"]
-    overhead = 1 - served["tokens_per_second"] / engine["tokens_per_second"]
+    rates = [(s["tokens_per_second"], e["tokens_per_second"]) for s, e in zip(served, engine)]
+    overhead = statistics.median(1 - s / e for s, e in rates)
     passes = batching["one_document"].get("tokens_per_weight_pass", 0)
     rows = [
         ("ITL p99 during a long prefill / idle", "<= 2", interference["itl_p99_ratio"], "{:.2f}",
@@ -37,8 +41,8 @@ def main() -> None:
         print(f"{name:{width}}  {wanted:>6}  {form.format(value):>9}  "
               f"{'reached' if reached(value) else 'MISSED'}")
     print(f"\nanswer tokens for one reading of the weights, {batch} on one document: {passes:.1f}")
-    print(f"served {served['tokens_per_second']:.0f} tokens/s, engine alone "
-          f"{engine['tokens_per_second']:.0f}")
+    print("tokens/s served, and of the engine alone, in turns: "
+          + "; ".join(f"{s:.0f}, {e:.0f}" for s, e in rates))
     beside = interference["prefill_beside"]["tokens_per_second"]
     alone = interference.get("prefill_alone", {}).get("tokens_per_second", 0)
     print(f"prefill beside {interference['readers']} answers {beside:.0f} tokens/s, "
