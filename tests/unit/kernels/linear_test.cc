@@ -40,7 +40,7 @@ DotBound Dot(const float* x, const Weights& w, int64_t row) {
 
 TEST_P(LinearTest, AgreesWithASumInDouble) {
   for (int64_t out : {1, 62, 64, 65, 200}) {
-    for (int64_t in : {1, 15, 64, 127}) {
+    for (int64_t in : {1, 15, 64, 127, 200}) {
       const DType type = in == 15 ? DType::kBF16 : in == 64 ? DType::kF16 : DType::kF32;
       // Two parts of different types under one matrix.
       const Weights top(type, out, in, 1, 0.3f), bottom(DType::kF32, 3, in, 2, 0.3f);
@@ -115,6 +115,27 @@ TEST_P(LinearTest, EqualShapesGiveEqualBits) {
     std::fill(x.begin(), x.end() - 128, 3.0f);
     const std::vector<float> second = Run(*matrix, x, rows, 300);
     EXPECT_TRUE(std::equal(first.end() - 300, first.end(), second.end() - 300));
+  }
+}
+
+// While a step is small, as when it only decodes, a row has the bits that it has alone. (On the CPU;
+// another device may choose its kernels by the number of rows.)
+TEST_P(LinearTest, AFewRowsHaveTheBitsOfEachAlone) {
+  const Weights weights(DType::kF32, 70, 300, 14, 0.3f), up(DType::kF32, 70, 300, 15, 0.3f);
+  auto plain = backend_->PackMatrix({{weights.view()}}, Epilogue::kNone).value();
+  auto gated = backend_->PackMatrix({{weights.view(), up.view()}}, Epilogue::kSiluGate).value();
+  const std::vector<float> x = RandomFloats(64 * 300, 16);
+  for (const auto* matrix : {plain.get(), gated.get()}) {
+    std::vector<float> alone;
+    for (int64_t row = 0; row < 64; ++row) {
+      const std::vector<float> y =
+          Run(*matrix, {x.begin() + row * 300, x.begin() + (row + 1) * 300}, 1, 70);
+      alone.insert(alone.end(), y.begin(), y.end());
+    }
+    for (const int64_t rows : {2, 6, 7, 12, 13, 16, 18, 19, 31, 48, 49, 64}) {
+      const std::vector<float> y = Run(*matrix, {x.begin(), x.begin() + rows * 300}, rows, 70);
+      EXPECT_TRUE(std::equal(y.begin(), y.end(), alone.begin())) << rows << " rows";
+    }
   }
 }
 
