@@ -236,6 +236,13 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace longleaf::kernels {
 
+KeyTiles TilesSeen(const AttentionPolicy& policy, int64_t first, int64_t tokens) {
+  const int64_t last = first + tokens;  // 1-based index of the last query
+  const int64_t raw_first = policy.FirstRaw(first + 1) / kPageTokens;
+  return {(policy.CoresVisible(last) + kPageTokens - 1) / kPageTokens, raw_first,
+          (last + kPageTokens - 1) / kPageTokens - raw_first};
+}
+
 HWY_EXPORT(Attend);
 HWY_EXPORT(TileMass);
 

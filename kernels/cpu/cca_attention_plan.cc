@@ -7,13 +7,6 @@
 
 namespace longleaf::kernels {
 
-KeyTiles TilesSeen(const AttentionPolicy& policy, int64_t first, int64_t tokens) {
-  const int64_t last = first + tokens;  // 1-based index of the last query
-  const int64_t raw_first = policy.FirstRaw(first + 1) / kPageTokens;
-  return {(policy.CoresVisible(last) + kPageTokens - 1) / kPageTokens, raw_first,
-          (last + kPageTokens - 1) / kPageTokens - raw_first};
-}
-
 namespace {
 
 // Key tiles that one task takes when a block is split over its keys: few rows make light tiles but
@@ -36,19 +29,16 @@ class Planner {
         most_rows_(RowsThatFit(dims.head_dim)) {}
 
   AttentionPlan Run() {
-    std::vector<SharedPass> passes;
-    if (may_split_) passes = FindSharedPasses(policy_, dims_, items_);
-    if (!passes.empty()) {
-      shared_.resize(items_.size());
-      first_merge_.assign(items_.size(), -1);
-    }
+    const std::vector<SharedPass> passes =
+        may_split_ ? FindSharedPasses(policy_, dims_, items_) : std::vector<SharedPass>();
+    shared_.resize(passes.empty() ? 0 : items_.size());
+    first_merge_.assign(items_.size(), -1);
     for (const SharedPass& pass : passes) AddPass(pass);
     for (size_t i = 0; i < items_.size(); ++i) {
       const int64_t index = static_cast<int64_t>(i);
-      if (items_[i].rows <= 0) continue;
-      if (!passes.empty() && first_merge_[i] >= 0) {
+      if (first_merge_[i] >= 0) {
         AddRest(index, shared_[i]);
-      } else {
+      } else if (items_[i].rows > 0) {
         AddItem(index);
       }
     }
@@ -79,9 +69,11 @@ class Planner {
     return ranges;
   }
 
+  const AttentionItem& Item(int64_t index) const { return items_[static_cast<size_t>(index)]; }
+
   // Rows of an item, for no heads and no tiles yet.
   AttentionBlock RowsOf(int64_t index, int64_t row, int64_t tokens) const {
-    const AttentionItem& item = items_[static_cast<size_t>(index)];
+    const AttentionItem& item = Item(index);
     AttentionBlock block;
     block.policy = &policy_;
     block.dims = &dims_;
@@ -124,7 +116,7 @@ class Planner {
   // ---- items of their own
 
   void AddItem(int64_t index) {
-    const AttentionItem& item = items_[static_cast<size_t>(index)];
+    const AttentionItem& item = Item(index);
     if (item.rows <= most_rows_) {
       AddRows(index, 0, item.rows, may_split_);
       return;
@@ -139,19 +131,26 @@ class Planner {
   }
 
   void AddRows(int64_t index, int64_t row, int64_t tokens, bool split) {
-    AttentionBlock block = RowsOf(index, row, tokens);
+    const AttentionBlock block = RowsOf(index, row, tokens);
     const KeyTiles tiles = TilesSeen(policy_, block.first_position, tokens);
-    const Ranges ranges =
-        AddRanges({{false, 0, tiles.core}, {true, tiles.raw_first, tiles.raw_first + tiles.raw}});
-    const int64_t at_once = std::clamp<int64_t>(most_rows_ / tokens, 1, share_);
+    AddHeads(
+        block, index,
+        AddRanges({{false, 0, tiles.core}, {true, tiles.raw_first, tiles.raw_first + tiles.raw}}),
+        split, /*first_merge=*/-1);
+  }
+
+  // `block` for all heads. With `first_merge`, the item's merges for each key head wait for it.
+  void AddHeads(AttentionBlock block, int64_t index, const Ranges& ranges, bool split,
+                int64_t first_merge) {
+    const int64_t at_once = std::clamp<int64_t>(most_rows_ / block.tokens, 1, share_);
     // Depends on lengths alone, never on the number of threads.
-    const int64_t most = SplitTiles(at_once * tokens);
+    const int64_t most = SplitTiles(at_once * block.tokens);
     const int64_t splits = split ? (ranges.tiles + most - 1) / most : 1;
-    for (int64_t head = 0; head < dims_.query_heads; head += block.heads) {
-      block.head = head;
-      block.heads = std::min(at_once, share_ - head % share_);
-      if (splits > 1) {
-        const int64_t merge = AddMerge(block, index);
+    for (; block.head < dims_.query_heads; block.head += block.heads) {
+      block.heads = std::min(at_once, share_ - block.head % share_);
+      if (splits > 1 || first_merge >= 0) {
+        const int64_t merge =
+            first_merge >= 0 ? first_merge + block.head / share_ : AddMerge(block, index);
         AddPartials(block, ranges, 0, splits, [&](const PartialRows& source) {
           edges_.push_back({merge, source});
         });
@@ -175,11 +174,11 @@ class Planner {
   void AddPass(const SharedPass& pass) {
     int64_t tokens = 0;
     for (const int64_t index : pass.members) {
-      tokens += items_[static_cast<size_t>(index)].rows;
+      tokens += Item(index).rows;
       shared_[static_cast<size_t>(index)].push_back(pass.pages);
       int64_t& first_merge = first_merge_[static_cast<size_t>(index)];
       if (first_merge >= 0) continue;
-      AttentionBlock block = RowsOf(index, 0, items_[static_cast<size_t>(index)].rows);
+      AttentionBlock block = RowsOf(index, 0, Item(index).rows);
       block.heads = share_;
       first_merge = static_cast<int64_t>(plan_.merges.size());
       for (; block.head < dims_.query_heads; block.head += share_) AddMerge(block, index);
@@ -194,7 +193,7 @@ class Planner {
       size_t to = from;
       int64_t height = 0;
       while (to < pass.members.size() && height < fair) {
-        const int64_t more = items_[static_cast<size_t>(pass.members[to])].rows;
+        const int64_t more = Item(pass.members[to]).rows;
         if (height + more > most) break;
         height += more;
         ++to;
@@ -207,7 +206,7 @@ class Planner {
 
   void AddGathered(const SharedPass& pass, absl::Span<const int64_t> members, int64_t heads,
                    int64_t tokens, const Ranges& ranges) {
-    const AttentionItem& leader = items_[static_cast<size_t>(pass.members.front())];
+    const AttentionItem& leader = Item(pass.members.front());
     AttentionBlock block;
     block.policy = &policy_;
     block.dims = &dims_;
@@ -217,7 +216,7 @@ class Planner {
     block.heads = heads;
     const size_t gathered = plan_.gathered.size();
     for (const int64_t index : members) {
-      const AttentionItem& item = items_[static_cast<size_t>(index)];
+      const AttentionItem& item = Item(index);
       for (int64_t row = 0; row < item.rows; ++row) {
         plan_.gathered.push_back({item.query + row * query_stride_, item.first_token + row});
       }
@@ -235,7 +234,7 @@ class Planner {
                     for (const int64_t index : members) {
                       edges_.push_back(
                           {first_merge_[static_cast<size_t>(index)] + block.head / share_, source});
-                      source.token += items_[static_cast<size_t>(index)].rows;
+                      source.token += Item(index).rows;
                     }
                   });
     }
@@ -245,7 +244,7 @@ class Planner {
   void AddRest(int64_t index, std::vector<TileRange>& shared) {
     std::sort(shared.begin(), shared.end(),
               [](const TileRange& a, const TileRange& b) { return a.begin < b.begin; });
-    AttentionBlock block = RowsOf(index, 0, items_[static_cast<size_t>(index)].rows);
+    const AttentionBlock block = RowsOf(index, 0, Item(index).rows);
     const KeyTiles tiles = TilesSeen(policy_, block.first_position, block.tokens);
     std::vector<TileRange> rest;
     for (const bool raw : {false, true}) {
@@ -258,18 +257,8 @@ class Planner {
       }
       rest.push_back({raw, page, end});
     }
-    const Ranges ranges = AddRanges(rest);
-    const int64_t at_once = std::clamp<int64_t>(most_rows_ / block.tokens, 1, share_);
-    const int64_t most = SplitTiles(at_once * block.tokens);
-    for (int64_t head = 0; head < dims_.query_heads; head += block.heads) {
-      block.head = head;
-      block.heads = std::min(at_once, share_ - head % share_);
-      const int64_t merge = first_merge_[static_cast<size_t>(index)] + head / share_;
-      AddPartials(block, ranges, 0, (ranges.tiles + most - 1) / most,
-                  [&](const PartialRows& source) {
-                    edges_.push_back({merge, source});
-                  });
-    }
+    AddHeads(block, index, AddRanges(rest), /*split=*/true,
+             first_merge_[static_cast<size_t>(index)]);
   }
 
   // Lays sources out by merge, and points tasks at what no longer moves.

@@ -153,7 +153,7 @@ TEST(SharedAttentionTest, SeveralRowsAndAttentionMass) {
     SCOPED_TRACE(Name(shape, 700));
     const Document document(shape, 700, 6);
     Questions questions;
-    for (const int64_t rows : {1, 2, 7, 24, 32, 33, 65, 130, 1, 31}) {
+    for (const int64_t rows : {1, 2, 7, 24, 32, 33, 65, 1, 31}) {
       questions.Add(document, rows + rows % 5, rows, /*mass=*/rows != 2);
     }
     EXPECT_TRUE(SharesSomething(questions));
@@ -181,15 +181,15 @@ TEST(SharedAttentionTest, SeveralDocumentsAmongStatesOfTheirOwn) {
 
 TEST(SharedAttentionTest, HeadSizesAndGroupings) {
   for (const CoreHeads heads : {CoreHeads::kQuery, CoreHeads::kKeyValue}) {
-    const AttentionPolicy policy = AttentionPolicy::Cca(2, 128, heads);
+    const AttentionPolicy policy = AttentionPolicy::Cca(2, 64, heads);
     for (const Shape& shape :
          {Shape{policy, 6, 3, 10}, Shape{policy, 1, 1, 80}, Shape{policy, 7, 1, 32},
           Shape{policy, 3, 3, 64}, Shape{policy, 8, 2, 128}, Shape{policy, 4, 2, 256},
           Shape{policy, 130, 1, 8}}) {
-      SCOPED_TRACE(Name(shape, 600));
-      const Document document(shape, 600, 11);
+      SCOPED_TRACE(Name(shape, 400));
+      const Document document(shape, 400, 11);
       Questions questions;
-      for (int64_t more = 1; more < 8; ++more) questions.Add(document, more, 1 + more % 2);
+      for (int64_t more = 1; more < 6; ++more) questions.Add(document, more, 1 + more % 2);
       CheckChunks(questions.chunks());
     }
   }
