@@ -16,12 +16,14 @@ constexpr size_t kFastest = 3;
 constexpr int64_t kProbeEvery = 32;
 // What is older than so many observed steps counts only when there is nothing newer.
 constexpr int64_t kFaded = 4096;
+constexpr int64_t kFadedTokens = 64;  // of allowances
 // How fast the allowance follows: at most this factor a step, downwards faster than up.
 constexpr double kMostUp = 1.15;
 constexpr double kMostDown = 0.75;
 constexpr double kGain = 0.15;
-// And upwards by this factor between two steps without reading.
-constexpr double kMostGrown = 2;
+// How fast it is believed that steps vary more, and less.
+constexpr double kMoreVaried = 0.06;
+constexpr double kLessVaried = 0.03;
 // A reading step that took less of a step without (which are measured to about 10%).
 constexpr double kImpossible = 0.85;
 // Reading steps in a row that are far too slow although next to nothing is read, after which the
@@ -85,7 +87,9 @@ double StepBudget::Allowance(size_t of) const {
   double nearest = static_cast<double>(options_.min_tokens);
   double distance = std::numeric_limits<double>::max();
   for (const auto& [other, answers] : classes_) {
-    const double away = std::abs(AnswersOf(other) - AnswersOf(of));
+    // What was learned long ago was so for other documents, far less or further read.
+    const double faded = observed_ - answers.tokens_at > kFadedTokens ? 1e6 : 0;
+    const double away = std::abs(AnswersOf(other) - AnswersOf(of)) + faded;
     if (answers.tokens > 0 && away < distance) {
       nearest = answers.tokens;
       distance = away;
@@ -158,7 +162,6 @@ void StepBudget::Observe(int64_t answers, int64_t prompt_tokens, double seconds)
 }
 
 void StepBudget::ObserveAlone(Class& answers, double seconds) {
-  grown_ = 1;
   if (!answers.alone.empty()) {
     const double known = FastestMean(answers.alone);
     // Nothing makes a step faster by chance. And where reading steps said already that the machine
@@ -202,8 +205,8 @@ void StepBudget::ObserveReading(size_t of, int64_t answers, int64_t prompt_token
     mean_slowdown_ = shown;
     deviation_ = 0.1 * shown;
   }
-  deviation_ +=
-      0.03 * (std::min(std::abs(shown - mean_slowdown_), 4 * deviation_ + 0.01) - deviation_);
+  const double off = std::min(std::abs(shown - mean_slowdown_), 4 * deviation_ + 0.01);
+  deviation_ += (off > deviation_ ? kMoreVaried : kLessVaried) * (off - deviation_);
   mean_slowdown_ += 0.1 * (shown - mean_slowdown_);
 
   const double token_seconds = std::max(0.0, seconds - alone) / read;
@@ -218,11 +221,9 @@ void StepBudget::ObserveReading(size_t of, int64_t answers, int64_t prompt_token
   const double factor = std::clamp(1 + kGain * (1 - used), kMostDown, kMostUp);
   double& tokens = classes_[of].tokens;
   tokens = allowance;
-  // A step that read less than it might have says nothing about reading more. Nor does any go far
-  // beyond what was compared with a step without reading.
-  if (factor < 1 || (grown_ < kMostGrown &&
-                     read + 1 >= std::min(allowance, static_cast<double>(options_.max_tokens)))) {
-    grown_ = std::max(1.0, grown_ * factor);
+  classes_[of].tokens_at = observed_;
+  // A step that read less than it might have says nothing about reading more.
+  if (factor < 1 || read + 1 >= std::min(allowance, static_cast<double>(options_.max_tokens))) {
     tokens = std::clamp(allowance * factor, static_cast<double>(options_.min_tokens),
                         static_cast<double>(options_.max_tokens));
   }

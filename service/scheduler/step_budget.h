@@ -41,6 +41,7 @@ class StepBudget {
     std::vector<double> alone;  // seconds of the last steps without reading, newest last
     int64_t alone_at = 0;       // observed_ when the newest came
     double tokens = 0;          // that may be read beside them; 0: not known
+    int64_t tokens_at = 0;      // observed_ when that changed
   };
 
   // The nearest known allowance; options_.min_tokens when there is none.
@@ -55,7 +56,6 @@ class StepBudget {
   int64_t observed_ = 0;             // steps
   int64_t reading_since_probe_ = 0;  // reading steps since PromptTokens returned 0
   int64_t contradictions_ = 0;       // reading steps that no allowance explains
-  double grown_ = 1;                 // allowances, since the last step without reading
   double mean_slowdown_ = 0;         // of reading steps
   double deviation_ = 0;             // from it, mean
   double prompt_token_seconds_ = 0;

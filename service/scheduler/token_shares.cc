@@ -16,7 +16,7 @@ constexpr size_t kMaxIdleDocuments = 16;  // of each tenant
 constexpr uint64_t kForgetEvery = 64;
 // Counters begin anew above this: far from overflow, whatever is charged at once.
 constexpr int64_t kRenormalise = int64_t{1} << 60;
-constexpr int64_t kMaxCharge = int64_t{1} << 40;
+constexpr int64_t kMaxCharge = int64_t{1} << 45;
 
 }  // namespace
 

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# The long tests, outside CI (`make soak`). Usage: soak.sh [kills|crash|asan|tsan|life|fuzz]...
+# The long tests, outside CI (`make soak`). Usage: soak.sh [kills|crash|schedule|asan|tsan|life|fuzz]...
 #
 # Without arguments all of them, in two lanes on a machine with two cores: the server's on one, the
 # fuzzers on the other. Lengths come from the environment, with these defaults:
 #   SOAK_KILLS=1000  SOAK_SECONDS=600 (asan and tsan, each)  SOAK_LIFE_SECONDS=1200
 #   SOAK_FUZZ_SECONDS=600 (each target)  SOAK_FUZZ_LANES=1 (targets at a time)
-#   SOAK_CRASH_SEEDS=200  SOAK_SEED=1  JOBS=2
+#   SOAK_CRASH_SEEDS=200  SOAK_SCHEDULE_SEEDS=300 (random runs of the scheduler's simulator)
+#   SOAK_SEED=1  JOBS=2
 # Ends with a table, also in build/soak/table.md; a part that was not asked for keeps the row of its
 # last run. Exit code 1 when anything failed; logs, stores of
 # failed runs, and inputs that broke a fuzz target are kept in build/soak.
@@ -18,11 +19,12 @@ LIFE=${SOAK_LIFE_SECONDS:-1200}
 FUZZ=${SOAK_FUZZ_SECONDS:-600}
 FUZZ_LANES=${SOAK_FUZZ_LANES:-1}
 CRASH_SEEDS=${SOAK_CRASH_SEEDS:-200}
+SCHEDULE_SEEDS=${SOAK_SCHEDULE_SEEDS:-300}
 CRASH_TESTS='store_crash_test store_crash_model_test failing_writes_test server_crash_test'
 SEED=${SOAK_SEED:-1}
 JOBS=${JOBS:-$(nproc)}
 PHASES=("$@")
-[ ${#PHASES[@]} -gt 0 ] || PHASES=(kills crash asan tsan life fuzz)
+[ ${#PHASES[@]} -gt 0 ] || PHASES=(kills crash schedule asan tsan life fuzz)
 OUT=$PWD/build/soak
 mkdir -p "$OUT/rows" "$OUT/broken" "$OUT/corpus"
 
@@ -34,8 +36,8 @@ wanted() {
 
 for phase in "${PHASES[@]}"; do
   case $phase in
-    kills | crash | asan | tsan | life | fuzz) ;;
-    *) echo "soak.sh: no phase $phase (kills, crash, asan, tsan, life, fuzz)" >&2; exit 2 ;;
+    kills | crash | schedule | asan | tsan | life | fuzz) ;;
+    *) echo "soak.sh: no phase $phase (kills, crash, schedule, asan, tsan, life, fuzz)" >&2; exit 2 ;;
   esac
 done
 
@@ -103,6 +105,8 @@ server_lane() {
         "build/release/bin/$test"
     done
   fi
+  wanted schedule && run schedule schedule env LONGLEAF_SIMULATION_SEEDS="$SCHEDULE_SEEDS" \
+    build/release/bin/schedule_simulation_test
   wanted asan && LSAN_OPTIONS="suppressions=$PWD/tests/lsan_suppressions.txt" \
     run asan asan build/asan/bin/client_soak --seconds "$SECONDS_EACH" --seed "$SEED" --restarts
   if wanted tsan; then
@@ -138,6 +142,7 @@ for test in json.load(sys.stdin)["tests"]:
 
 wanted kills && build release kill_soak longleafd longleaf-eval
 wanted crash && build release tests-crash
+wanted schedule && build release schedule_simulation_test
 wanted life && build release client_soak longleafd
 wanted asan && build asan client_soak
 wanted tsan && build tsan client_soak
@@ -152,7 +157,7 @@ wait
 {
   echo '| part | command | counts | duration | result |'
   echo '|---|---|---|---|---|'
-  for phase in kills crash asan tsan life fuzz; do
+  for phase in kills crash schedule asan tsan life fuzz; do
     # shellcheck disable=SC2046
     (cd "$OUT/rows" && cat $(rows_of "$phase") 2> /dev/null)
   done

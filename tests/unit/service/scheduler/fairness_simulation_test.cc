@@ -125,6 +125,23 @@ TEST(Fairness, OneQuestionAmongManyOfAnothersWaitsForAPlaceOnly) {
   EXPECT_LT(quiet.back(), chatty[chatty.size() / 2] / 3);
 }
 
+// More questions come than can be read: an upload goes on all the same, and they as well.
+TEST(Fairness, QuestionsWithoutEndLeaveAQuarterToAnUpload) {
+  Options options;
+  options.machine = {.free_rows = 32, .row_seconds = 0.0004};
+  options.ends_at = 60;
+  Simulator simulator(options, 1, {},
+                      {Chat("chatty", 2000, 10, 30), Upload("reader", 1'000'000, 1)});
+  simulator.Run();
+  ASSERT_EQ(simulator.broken(), "");
+  int64_t read = 0;
+  for (const Step& step : simulator.steps()) {
+    read += step.prompt_tokens;
+  }
+  const double documents = static_cast<double>(simulator.Served(WorkKind::kDocument, "reader"));
+  EXPECT_NEAR(documents, 0.25 * static_cast<double>(read), 0.03 * static_cast<double>(read));
+}
+
 // Who was idle does not come back with a claim to all of it.
 TEST(Fairness, TimeAwayEarnsNothing) {
   Options options;

@@ -165,12 +165,12 @@ TEST_P(FlatTest, AnswersFlowOnBesideReading) {
 INSTANTIATE_TEST_SUITE_P(
     Machines, FlatTest,
     ::testing::Values(
-        FlatCase{"quiet", {.noise = 0}, 4, 20}, FlatCase{"noisy", {.noise = 0.1}, 4, 15},
-        FlatCase{"one", {.noise = 0.1}, 1, 16},
+        FlatCase{"quiet", {.noise = 0}, 4, 20}, FlatCase{"noisy", {.noise = 0.1}, 4, 13},
+        FlatCase{"one", {.noise = 0.1}, 1, 15},
         FlatCase{"laptop", {.row_seconds = 0.002, .noise = 0.1}, 4, 8},
         FlatCase{
-            "accelerator", {.step_seconds = 0.01, .free_rows = 64, .row_seconds = 5e-5}, 24, 60},
-        FlatCase{"disturbed", {.noise = 0.1, .outliers = 0.005}, 4, 12},
+            "accelerator", {.step_seconds = 0.01, .free_rows = 64, .row_seconds = 5e-5}, 24, 55},
+        FlatCase{"disturbed", {.noise = 0.1, .outliers = 0.005}, 4, 11},
         FlatCase{"steep", {.row_seconds = 2e-5, .curvature = 2}, 4, 15},
         FlatCase{"shallow", {.row_seconds = 0.004, .curvature = 0.5}, 4, 8},
         FlatCase{"far", {.position_seconds = 1e-8}, 4, 8}),
