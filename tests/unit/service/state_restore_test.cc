@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <future>
 #include <map>
@@ -276,6 +277,25 @@ TEST_F(StateRestoreTest, CancelStopsReadersBeforeTheirNextBlock) {
   EXPECT_TRUE(absl::IsCancelled(first.get()));
   EXPECT_EQ(source_->read().size(), reads);
   EXPECT_TRUE(absl::IsCancelled(restore_->Finish()));
+}
+
+// After Finish() nobody is at the state any more, however it ended.
+TEST_F(StateRestoreTest, FinishWaitsForTheReadersThatAreAtIt) {
+  for (const bool cancel : {true, false}) {
+    Begin();
+    source_->Close(0, 1);
+    source_->Damage(1, 0, absl::DataLossError("damaged"));
+    auto held = std::async(std::launch::async, [this] { restore_->Read(); });
+    source_->AwaitReaderAtGate();
+    if (cancel) restore_->Cancel();
+    auto finish = std::async(std::launch::async, [this] { return restore_->Finish(); });
+    EXPECT_FALSE(restore_->Wait(kLayers, kNever).ok());  // the end is known
+    EXPECT_EQ(finish.wait_for(std::chrono::milliseconds(20)), std::future_status::timeout);
+    source_->Open();
+    EXPECT_EQ(finish.get().code(),
+              cancel ? absl::StatusCode::kCancelled : absl::StatusCode::kDataLoss);
+    held.get();
+  }
 }
 
 // What it borrows may go after Finish(), while late helpers still have the restore.
