@@ -128,7 +128,7 @@ class BatchAskTest : public ServerTest {
 
 TEST_F(BatchAskTest, AnswersAreThoseOfTheSameQuestionsAskedAlone) {
   Start();
-  UploadAndWait("doc", DemoDocument());
+  UploadAndWait("doc", DemoDocument().substr(0, 5'000));
   v1::BatchAskRequest request = Batch("doc", 0);
   for (const char* question :
        {"What does Fapton Works make?", "Who is the mayor of the town of Brembley?",
@@ -265,7 +265,7 @@ TEST_F(BatchAskTest, WhatFindsNoRoomInTheQueueIsToldToComeBack) {
   Start();
   UploadAndWait("doc", Filler(2'000));
   v1::BatchAskRequest request = Batch("doc", 5);
-  MakeLong(400, request.mutable_sampling());
+  MakeLong(200, request.mutable_sampling());
   const Result result = BatchAsk(request);
   ASSERT_TRUE(result.status.ok()) << result.status.error_message();
   int answered = 0;
@@ -330,7 +330,7 @@ TEST_F(BatchAskTest, ASlowReaderHoldsUpNobodyAndMissesNothing) {
   UploadAndWait("doc", Filler(2'000));
   v1::BatchAskRequest request = Batch("doc", 4);
   // Many more bytes than there is room for on their way.
-  MakeLong(300, request.mutable_sampling());
+  MakeLong(150, request.mutable_sampling());
   request.mutable_sampling()->set_logprobs(20);
   grpc::ClientContext context;
   auto reader = questions_->BatchAsk(&context, request);
@@ -351,7 +351,7 @@ TEST_F(BatchAskTest, AShortAnswerDoesNotWaitForALongOne) {
   Start();
   UploadAndWait("doc", Filler(2'000));
   v1::BatchAskRequest request = Batch("doc", 4);
-  MakeLong(1'500, request.mutable_questions(0)->mutable_sampling());
+  MakeLong(500, request.mutable_questions(0)->mutable_sampling());
   for (int i = 1; i < 4; ++i) {
     request.mutable_questions(i)->mutable_sampling()->set_max_tokens(2);
   }
@@ -363,7 +363,7 @@ TEST_F(BatchAskTest, AShortAnswerDoesNotWaitForALongOne) {
 
 TEST_F(BatchAskTest, AStateIsBroughtBackOnceForAll) {
   Start();
-  UploadAndWait("doc", Filler(20'000));
+  UploadAndWait("doc", Filler(6'000));
   const std::string alone = Ask("doc", kQuestion).text;
   const int64_t tokens = Get("doc").token_count();
   Restart();
@@ -457,7 +457,7 @@ TEST_F(BatchAskTest, DrainingFinishesABatchAndRefusesTheNext) {
   Start();
   UploadAndWait("doc", Filler(2'000));
   v1::BatchAskRequest request = Batch("doc", 3);
-  MakeLong(300, request.mutable_sampling());
+  MakeLong(100, request.mutable_sampling());
   grpc::ClientContext context;
   auto reader = questions_->BatchAsk(&context, request);
   v1::BatchAskResponse event;
