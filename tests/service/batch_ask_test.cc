@@ -265,31 +265,30 @@ TEST_F(BatchAskTest, WhatFindsNoRoomInTheQueueIsToldToComeBack) {
   Start();
   UploadAndWait("doc", Filler(2'000));
   v1::BatchAskRequest request = Batch("doc", 5);
-  MakeLong(200, request.mutable_sampling());
-  const Result result = BatchAsk(request);
-  ASSERT_TRUE(result.status.ok()) << result.status.error_message();
-  int answered = 0;
-  for (const Answer& answer : result.answers) {
-    if (answer.status.ok()) {
-      ++answered;
-      continue;
+  MakeLong(10'000, request.mutable_sampling());
+  grpc::ClientContext context;
+  auto reader = questions_->BatchAsk(&context, request);
+  google::rpc::RetryInfo retry;
+  std::set<int32_t> refused;
+  std::set<int32_t> started;
+  while (refused.size() < 3 || started.size() < 2) {
+    v1::BatchAskResponse event;
+    ASSERT_TRUE(reader->Read(&event));
+    if (event.has_failed()) {
+      EXPECT_ERROR(ToGrpc(event.failed()), RESOURCE_EXHAUSTED, "QUEUE_FULL");
+      EXPECT_TRUE(HasDetail(ToGrpc(event.failed()), &retry));
+      refused.insert(event.index());
+    } else {
+      started.insert(event.index());
     }
-    EXPECT_ERROR(answer.status, RESOURCE_EXHAUSTED, "QUEUE_FULL");
-    google::rpc::RetryInfo retry;
-    EXPECT_TRUE(HasDetail(answer.status, &retry));
   }
-  EXPECT_EQ(answered, 2);
+  EXPECT_THAT(started, ElementsAre(0, 1));
+  EXPECT_THAT(refused, ElementsAre(2, 3, 4));
   EXPECT_EQ(Metric("longleaf_requests_rejected_total{reason=\"queue_full\"}"), 3);
 
   // No room for any: nothing started, and the call says so itself.
-  grpc::ClientContext context;
-  MakeLong(10'000, request.mutable_sampling());
-  auto reader = questions_->BatchAsk(&context, request);
-  v1::BatchAskResponse event;
-  ASSERT_TRUE(reader->Read(&event));
   const grpc::Status status = BatchAsk(Batch("doc", 3)).status;
   EXPECT_ERROR(status, RESOURCE_EXHAUSTED, "QUEUE_FULL");
-  google::rpc::RetryInfo retry;
   EXPECT_TRUE(HasDetail(status, &retry));
   context.TryCancel();
 }
@@ -369,8 +368,10 @@ TEST_F(BatchAskTest, AStateIsBroughtBackOnceForAll) {
   Restart();
   const Result stored = BatchAsk(Batch("doc", 6));
   ASSERT_TRUE(stored.status.ok()) << stored.status.error_message();
+  // A question that comes a moment later may find it in memory.
+  EXPECT_EQ(stored.answers[0].started.tier(), v1::STATE_TIER_DISK);
   for (const Answer& answer : stored.answers) {
-    EXPECT_EQ(answer.started.tier(), v1::STATE_TIER_DISK);
+    EXPECT_NE(answer.started.tier(), v1::STATE_TIER_PREFILL);
     EXPECT_EQ(answer.started.tokens_reused(), tokens + 1);
     EXPECT_EQ(answer.text, alone);
   }
@@ -384,8 +385,8 @@ TEST_F(BatchAskTest, AStateIsBroughtBackOnceForAll) {
   ASSERT_TRUE(rebuilt.status.ok()) << rebuilt.status.error_message();
   const double read = Metric("longleaf_document_tokens_total");
   EXPECT_LE(read, static_cast<double>(tokens + 1));
+  EXPECT_EQ(rebuilt.answers[0].started.tier(), v1::STATE_TIER_PREFILL);
   for (const Answer& answer : rebuilt.answers) {
-    EXPECT_EQ(answer.started.tier(), v1::STATE_TIER_PREFILL);
     EXPECT_EQ(answer.text, rebuilt.answers[0].text);
     for (size_t i = 1; i < answer.progress.size(); ++i) {
       EXPECT_GE(answer.progress[i].tokens_done(), answer.progress[i - 1].tokens_done());
@@ -424,7 +425,7 @@ TEST_F(BatchAskTest, ADeletedDocumentEndsEachOfItsQuestions) {
 }
 
 TEST_F(BatchAskTest, TheServersDeadlineIsEachQuestionsOwn) {
-  options_.max_question_seconds = 1;
+  options_.max_question_seconds = 2;
   Start();
   UploadAndWait("doc", Filler(2'000));
   v1::BatchAskRequest request = Batch("doc", 2);
