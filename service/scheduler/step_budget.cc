@@ -16,7 +16,6 @@ constexpr size_t kFastest = 3;
 constexpr int64_t kProbeEvery = 32;
 // What is older than so many observed steps counts only when there is nothing newer.
 constexpr int64_t kFaded = 4096;
-constexpr int64_t kFadedTokens = 64;  // of allowances
 // How fast the allowance follows: at most this factor a step, downwards faster than up.
 constexpr double kMostUp = 1.15;
 constexpr double kMostDown = 0.75;
@@ -87,9 +86,7 @@ double StepBudget::Allowance(size_t of) const {
   double nearest = static_cast<double>(options_.min_tokens);
   double distance = std::numeric_limits<double>::max();
   for (const auto& [other, answers] : classes_) {
-    // What was learned long ago was so for other documents, far less or further read.
-    const double faded = observed_ - answers.tokens_at > kFadedTokens ? 1e6 : 0;
-    const double away = std::abs(AnswersOf(other) - AnswersOf(of)) + faded;
+    const double away = std::abs(AnswersOf(other) - AnswersOf(of));
     if (answers.tokens > 0 && away < distance) {
       nearest = answers.tokens;
       distance = away;
@@ -221,7 +218,6 @@ void StepBudget::ObserveReading(size_t of, int64_t answers, int64_t prompt_token
   const double factor = std::clamp(1 + kGain * (1 - used), kMostDown, kMostUp);
   double& tokens = classes_[of].tokens;
   tokens = allowance;
-  classes_[of].tokens_at = observed_;
   // A step that read less than it might have says nothing about reading more.
   if (factor < 1 || read + 1 >= std::min(allowance, static_cast<double>(options_.max_tokens))) {
     tokens = std::clamp(allowance * factor, static_cast<double>(options_.min_tokens),

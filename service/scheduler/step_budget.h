@@ -41,7 +41,6 @@ class StepBudget {
     std::vector<double> alone;  // seconds of the last steps without reading, newest last
     int64_t alone_at = 0;       // observed_ when the newest came
     double tokens = 0;          // that may be read beside them; 0: not known
-    int64_t tokens_at = 0;      // observed_ when that changed
   };
 
   // The nearest known allowance; options_.min_tokens when there is none.
