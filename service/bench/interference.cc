@@ -77,13 +77,14 @@ class Interference {
   absl::Status Print(Json* report) const {
     Json result = {{"readers", bench_.options().readers}};
     eval::Table table({"readers' ITL", "tokens", "p50 ms", "p95 ms", "p99 ms", "max ms",
-                       "mean ITL p50", "readers' tokens/s"});
+                       "mean ITL p50", "text gap p99", "readers' tokens/s"});
     const auto add = [&](const std::string& name, const Measurement& m) {
       std::vector<std::string> cells = {name, absl::StrCat(m.itl.count())};
       for (const double q : {0.50, 0.95, 0.99, 1.0}) {
         cells.push_back(Milliseconds(m.itl.Quantile(q)));
       }
       cells.push_back(Milliseconds(m.mean_itl.Quantile(0.5)));
+      cells.push_back(Milliseconds(m.gaps.Quantile(0.99)));
       cells.push_back(Figure(m.tokens_per_second()));
       table.Add(std::move(cells));
     };
@@ -99,8 +100,12 @@ class Interference {
       const double idle = idle_.itl.Quantile(0.99);
       const double ratio = idle > 0 ? busy_.itl.Quantile(0.99) / idle : 0;
       result["itl_p99_ratio"] = ratio;
+      const double gap = idle_.gaps.Quantile(0.99);
+      const double gap_ratio = gap > 0 ? busy_.gaps.Quantile(0.99) / gap : 0;
+      result["text_gap_p99_ratio"] = gap_ratio;
       result["prefill_beside"] = ToJson(beside_);
-      absl::StrAppend(&text, "ITL p99 during prefill / idle: ", Figure(ratio), "\n");
+      absl::StrAppend(&text, "ITL p99 during prefill / idle: ", Figure(ratio),
+                      "; of text gaps: ", Figure(gap_ratio), "\n");
       absl::StrAppendFormat(&text, "prefill beside them: %d tokens in %s s, %s tokens/s\n",
                             beside_.tokens, Figure(beside_.seconds),
                             Figure(beside_.tokens_per_second()));

@@ -226,8 +226,13 @@ void Load::OnText(Call& call, int64_t tokens, double now) {
     if (call.into != nullptr) {
       call.into->ttft.Add(std::max(0.0, now - call.due));
     }
-  } else if (current_ != nullptr && tokens > 0) {
-    current_->itl.Add((now - call.last_text) / static_cast<double>(tokens), tokens);
+    if (current_ != nullptr) {
+      current_->first_texts_tokens += tokens;
+    }
+  } else if (current_ != nullptr) {
+    const double gap = now - call.last_text;
+    current_->gaps.Add(gap);
+    current_->itl.Add(gap / static_cast<double>(std::max<int64_t>(1, tokens)), tokens);
   }
   call.last_text = now;
   call.tokens += tokens;

@@ -48,11 +48,13 @@ Json ToJson(const Measurement& m) {
           {"answer_tokens", m.answer_tokens},
           {"tokens_in_window", m.tokens},
           {"texts_in_window", m.texts},
+          {"first_texts_tokens", m.first_texts_tokens},
           {"most_outstanding", m.most_outstanding},
           {"tokens_per_second", m.tokens_per_second()},
           {"answers_per_second", m.answers_per_second()},
           {"ttft_seconds", ToJson(m.ttft)},
           {"itl_seconds", ToJson(m.itl)},
+          {"text_gap_seconds", ToJson(m.gaps)},
           {"mean_itl_seconds", ToJson(m.mean_itl)},
           {"latency_seconds", ToJson(m.latency)},
           {"queue_seconds", ToJson(m.queue)}};

@@ -27,8 +27,11 @@ struct Measurement {
   // From when the question was due (open loop) or sent (closed loop) to its first text; to its end
   // for an answer without text.
   Samples ttft;
-  // Between two texts of an answer, divided by the tokens of the second where the server says how
-  // many they are (--count-tokens; such a text is as many samples).
+  // Between two texts of an answer: what a reader waits. The server joins texts that its client has
+  // not taken yet, so one may be several tokens.
+  Samples gaps;
+  // The same divided by the tokens of the second text where the server says how many they are
+  // (--count-tokens; such a text is as many samples).
   Samples itl;
   // An answer's mean, by the server's clock: decode seconds / (tokens - 1).
   Samples mean_itl;
@@ -37,11 +40,12 @@ struct Measurement {
 
   int64_t asked = 0;
   int64_t answered = 0;
-  int64_t question_tokens = 0;              // of the answered, with the prompt's text around them
-  int64_t answer_tokens = 0;                // of the answers to these questions
-  int64_t tokens = 0;                       // that came between begin and end
-  int64_t texts = 0;                        // messages that brought them
-  int64_t most_outstanding = 0;             // questions in flight at once
+  int64_t question_tokens = 0;     // of the answered, with the prompt's text around them
+  int64_t answer_tokens = 0;       // of the answers to these questions
+  int64_t tokens = 0;              // that came between begin and end
+  int64_t texts = 0;               // messages that brought them
+  int64_t first_texts_tokens = 0;  // of `tokens`, those of first texts, which no gap led to
+  int64_t most_outstanding = 0;    // questions in flight at once
   std::map<std::string, int64_t> failures;  // by ErrorInfo's reason, else by status code
   std::map<std::string, int64_t> finish_reasons;
   std::map<std::string, int64_t> tiers;  // where the documents' states came from

@@ -20,8 +20,10 @@ a logarithmic histogram, right to half a percent):
             the closed loop when it was sent. Compare closed loops with care: a slow server is asked
             less often.
   ITL       between one text of an answer and the next. A text is one token as a rule; where the
-            server holds text back (a character of several tokens, a stop string that may begin) it
-            is more. With --count-tokens the server says how many, and the time is divided by them.
+            server holds text back (a character of several tokens, a stop string that may begin), or
+            joins what could not be sent in time, it is more. With --count-tokens the server says how
+            many, and the time is divided by them. The undivided times, which are what a reader
+            waits, are in the report as text_gap_seconds.
   mean ITL  one sample for an answer: decode seconds / (tokens - 1), by the server's clock.
   tokens/s  answer tokens that came within the time measured, whoever asked for them.
 An answer may end early: tokens are counted, never assumed. The built-in model says little;
