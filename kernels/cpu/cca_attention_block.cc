@@ -57,13 +57,15 @@ struct Tile {
 
 // One key tile for scratch rows base .. base + rows - 1 (whole heads). `edge`: not every row sees
 // every key; scratch.lo and hi tell. All rows meet the keys first and then the values, so that each
-// stays in the first-level cache. The first rows prefetch what follows, up to the keys at
+// stays in the first-level cache; meanwhile they ask for the values, and then for the keys at
 // `next_keys` (or null).
 inline void AttendTile(Scratch& scratch, int64_t base, int64_t rows, int64_t tokens, int64_t d,
                        const Tile& tile, const float* next_keys, bool edge) {
   const int64_t parts = (rows + kTileRows - 1) / kTileRows;
   int64_t j0[kBlockRows];
   int64_t j1[kBlockRows];
+  Ahead values_ahead{tile.values, parts};
+  Ahead keys_ahead{next_keys, parts};
   for (int64_t part = 0; part < parts; ++part) {
     const int64_t begin = base + rows * part / parts;
     const int64_t end = base + rows * (part + 1) / parts;
@@ -79,9 +81,8 @@ inline void AttendTile(Scratch& scratch, int64_t base, int64_t rows, int64_t tok
       }
       if (j0[part] >= j1[part]) continue;
     }
-    ScoreRowsOf(end - begin, scratch.query + begin * d, d, tile.keys,
-                part == 0 ? tile.values : nullptr, j0[part], j1[part],
-                scratch.weights + begin * kPageTokens);
+    ScoreRowsOf(end - begin, scratch.query + begin * d, d, tile.keys, values_ahead, j0[part],
+                j1[part], scratch.weights + begin * kPageTokens);
     for (int64_t r = begin; r < end; ++r) {
       float* s = scratch.weights + r * kPageTokens;
       if (edge) {
@@ -97,8 +98,7 @@ inline void AttendTile(Scratch& scratch, int64_t base, int64_t rows, int64_t tok
     const int64_t begin = base + rows * part / parts;
     const int64_t end = base + rows * (part + 1) / parts;
     ValueRowsOf(end - begin, scratch.weights + begin * kPageTokens, j0[part], j1[part], tile.values,
-                part == 0 ? next_keys : nullptr, d, scratch.result + begin * scratch.padded,
-                scratch.padded);
+                keys_ahead, d, scratch.result + begin * scratch.padded, scratch.padded);
   }
 }
 
@@ -217,7 +217,8 @@ void TileMass(const AttentionPolicy& policy, const AttentionDims& dims, int64_t 
     row.head = h;
     LoadQueries(row, scratch);
     const int64_t page_head = h / (dims.query_heads / page_heads);
-    ScoreRowsOf(1, scratch.query, d, page + PageKeyOffset(page_head, d), nullptr, j0, j1, scores);
+    Ahead nothing;
+    ScoreRowsOf(1, scratch.query, d, page + PageKeyOffset(page_head, d), nothing, j0, j1, scores);
     const auto reference = hn::Set(df, stats[2 * h]);
     const auto inverse = hn::Set(df, stats[2 * h + 1]);
     for (int64_t j = j0 / lanes * lanes; j < j1; j += lanes) {

@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 
 #include "hwy/highway.h"
 #include "kernels/cpu/cca_attention_block.h"
@@ -30,18 +31,27 @@ inline constexpr int kTileVectors = 4;
 inline constexpr int kTileVectors = 2;
 #endif
 
-// How many key or value rows ahead memory is asked for. Decoding reads each page once, in runs too
-// short for the hardware's own prefetcher to get far ahead. Measured best of 4, 8, 16, 24, 32.
-inline constexpr int64_t kAhead = 16;
+// What will be read after the matrix at hand, a piece of which is asked for every `every` steps:
+// the parts of a block's rows, which read one matrix one after another, ask for all of the next
+// between them, so that memory and arithmetic overlap evenly. Decoding reads each page once, in
+// runs too short for the hardware's own prefetcher to get far ahead.
+struct Ahead {
+  const float* next = nullptr;  // null: nothing
+  int64_t every = 1;
+  int64_t first() const { return next == nullptr ? std::numeric_limits<int64_t>::max() : 1; }
+};
 
-// Asks for what lies at `from` in NV vectors, to be read soon.
+// Asks for NV vectors, to be read soon.
 template <int NV>
-HWY_INLINE void Prefetch(const float* from) {
+HWY_INLINE void Ask(Ahead& ahead, int64_t& due) {
+  if (--due != 0) return;
+  due = ahead.every;
   const D df;
   constexpr size_t kLine = 16;
   for (size_t at = 0; at < NV * hn::Lanes(df); at += kLine) {
-    __builtin_prefetch(from + at, /*rw=*/0, /*locality=*/3);
+    __builtin_prefetch(ahead.next + at, /*rw=*/0, /*locality=*/3);
   }
+  ahead.next += NV * hn::Lanes(df);
 }
 
 // ---- scores: s[r, j] = sum_i q[r, i] * k[i, j], for R rows and NV vectors of keys
@@ -49,25 +59,26 @@ template <int R, int NV>
 HWY_INLINE void ScoreTile(const float* HWY_RESTRICT q,  // [R, d]
                           int64_t d,
                           const float* HWY_RESTRICT k,  // [d, kPageTokens], at its first column
-                          const float* next,            // read after k, to prefetch; null: nothing
-                          float* HWY_RESTRICT s) {      // [R, kPageTokens], at its first column
+                          Ahead& to_ask,
+                          float* HWY_RESTRICT s) {  // [R, kPageTokens], at its first column
   const D df;
   const size_t lanes = hn::Lanes(df);
   V sum[R][NV];
   for (int r = 0; r < R; ++r) {
     for (int v = 0; v < NV; ++v) sum[r][v] = hn::Zero(df);
   }
+  Ahead ahead = to_ask;
+  int64_t due = ahead.first();
   for (int64_t i = 0; i < d; ++i, k += kPageTokens) {
     V key[NV];
     for (int v = 0; v < NV; ++v) key[v] = hn::LoadU(df, k + v * lanes);
-    if (next != nullptr)
-      Prefetch<NV>(i + kAhead < d ? k + kAhead * kPageTokens
-                                  : next + (i + kAhead - d) * kPageTokens);
+    Ask<NV>(ahead, due);
     for (int r = 0; r < R; ++r) {
       const V query = hn::Set(df, q[r * d + i]);
       for (int v = 0; v < NV; ++v) sum[r][v] = hn::MulAdd(query, key[v], sum[r][v]);
     }
   }
+  to_ask = ahead;
   for (int r = 0; r < R; ++r) {
     for (int v = 0; v < NV; ++v) hn::Store(sum[r][v], df, s + r * kPageTokens + v * lanes);
   }
@@ -78,8 +89,7 @@ template <int R, int NV>
 HWY_INLINE void ValueTile(const float* HWY_RESTRICT p,  // [R, kPageTokens]
                           int64_t j0, int64_t j1,
                           const float* HWY_RESTRICT v,  // [kPageTokens, d], at its first column
-                          const float* next,            // read after v, to prefetch; null: nothing
-                          int64_t d,
+                          Ahead& to_ask, int64_t d,
                           float* HWY_RESTRICT o,  // [R, padded d], at its first column
                           int64_t o_stride) {
   const D df;
@@ -89,16 +99,18 @@ HWY_INLINE void ValueTile(const float* HWY_RESTRICT p,  // [R, kPageTokens]
     for (int c = 0; c < NV; ++c) sum[r][c] = hn::Load(df, o + r * o_stride + c * lanes);
   }
   v += j0 * d;
+  Ahead ahead = to_ask;
+  int64_t due = ahead.first();
   for (int64_t j = j0; j < j1; ++j, v += d) {
     V value[NV];
     for (int c = 0; c < NV; ++c) value[c] = hn::LoadU(df, v + c * lanes);
-    if (next != nullptr)
-      Prefetch<NV>(j + kAhead < j1 ? v + kAhead * d : next + (j + kAhead - j1) * d);
+    Ask<NV>(ahead, due);
     for (int r = 0; r < R; ++r) {
       const V weight = hn::Set(df, p[r * kPageTokens + j]);
       for (int c = 0; c < NV; ++c) sum[r][c] = hn::MulAdd(weight, value[c], sum[r][c]);
     }
   }
+  to_ask = ahead;
   for (int r = 0; r < R; ++r) {
     for (int c = 0; c < NV; ++c) hn::Store(sum[r][c], df, o + r * o_stride + c * lanes);
   }
@@ -134,81 +146,77 @@ HWY_INLINE void ValueTail(const float* HWY_RESTRICT p, int64_t j0, int64_t j1,
   for (int r = 0; r < R; ++r) hn::Store(sum[r], df, o + r * o_stride);
 }
 
-inline const float* Later(const float* next, int64_t by) {
-  return next == nullptr ? nullptr : next + by;
-}
-
 // Keys j0 .. j1 - 1 of the tile for R rows, widened to whole vectors.
 template <int R>
-HWY_NOINLINE void ScoreRows(const float* q, int64_t d, const float* k, const float* next,
-                            int64_t j0, int64_t j1, float* s) {
+HWY_NOINLINE void ScoreRows(const float* q, int64_t d, const float* k, Ahead& ahead, int64_t j0,
+                            int64_t j1, float* s) {
   const D df;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(df));
   int64_t j = j0 / lanes * lanes;
   for (; j + (kTileVectors - 1) * lanes < j1; j += kTileVectors * lanes) {
-    ScoreTile<R, kTileVectors>(q, d, k + j, Later(next, j), s + j);
+    ScoreTile<R, kTileVectors>(q, d, k + j, ahead, s + j);
   }
   if (kTileVectors > 2 && j + lanes < j1) {
-    ScoreTile<R, 2>(q, d, k + j, Later(next, j), s + j);
+    ScoreTile<R, 2>(q, d, k + j, ahead, s + j);
     j += 2 * lanes;
   }
-  if (j < j1) ScoreTile<R, 1>(q, d, k + j, Later(next, j), s + j);
+  if (j < j1) ScoreTile<R, 1>(q, d, k + j, ahead, s + j);
 }
 
 template <int R>
-HWY_NOINLINE void ValueRows(const float* p, int64_t j0, int64_t j1, const float* v,
-                            const float* next, int64_t d, float* o, int64_t o_stride) {
+HWY_NOINLINE void ValueRows(const float* p, int64_t j0, int64_t j1, const float* v, Ahead& ahead,
+                            int64_t d, float* o, int64_t o_stride) {
   const D df;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(df));
   int64_t c = 0;
   for (; c + kTileVectors * lanes <= d; c += kTileVectors * lanes) {
-    ValueTile<R, kTileVectors>(p, j0, j1, v + c, Later(next, c), d, o + c, o_stride);
+    ValueTile<R, kTileVectors>(p, j0, j1, v + c, ahead, d, o + c, o_stride);
   }
   if (kTileVectors > 2 && c + 2 * lanes <= d) {
-    ValueTile<R, 2>(p, j0, j1, v + c, Later(next, c), d, o + c, o_stride);
+    ValueTile<R, 2>(p, j0, j1, v + c, ahead, d, o + c, o_stride);
     c += 2 * lanes;
   }
   if (c + lanes <= d) {
-    ValueTile<R, 1>(p, j0, j1, v + c, Later(next, c), d, o + c, o_stride);
+    ValueTile<R, 1>(p, j0, j1, v + c, ahead, d, o + c, o_stride);
     c += lanes;
   }
   if (c < d) ValueTail<R>(p, j0, j1, v + c, d, d - c, o + c, o_stride);
 }
 
 // `rows` in 1..kTileRows.
-inline void ScoreRowsOf(int64_t rows, const float* q, int64_t d, const float* k, const float* next,
+inline void ScoreRowsOf(int64_t rows, const float* q, int64_t d, const float* k, Ahead& ahead,
                         int64_t j0, int64_t j1, float* s) {
   switch (rows) {
     case 1:
-      return ScoreRows<1>(q, d, k, next, j0, j1, s);
+      return ScoreRows<1>(q, d, k, ahead, j0, j1, s);
     case 2:
-      return ScoreRows<2>(q, d, k, next, j0, j1, s);
+      return ScoreRows<2>(q, d, k, ahead, j0, j1, s);
     case 3:
-      return ScoreRows<3>(q, d, k, next, j0, j1, s);
+      return ScoreRows<3>(q, d, k, ahead, j0, j1, s);
     case 4:
-      return ScoreRows<4>(q, d, k, next, j0, j1, s);
+      return ScoreRows<4>(q, d, k, ahead, j0, j1, s);
     case 5:
-      return ScoreRows<5>(q, d, k, next, j0, j1, s);
+      return ScoreRows<5>(q, d, k, ahead, j0, j1, s);
     default:
-      return ScoreRows<6>(q, d, k, next, j0, j1, s);
+      return ScoreRows<6>(q, d, k, ahead, j0, j1, s);
   }
 }
 
 inline void ValueRowsOf(int64_t rows, const float* p, int64_t j0, int64_t j1, const float* v,
-                        const float* next, int64_t d, float* o, int64_t o_stride) {
+                        Ahead& ahead, int64_t d, float* o, int64_t o_stride) {
   switch (rows) {
     case 1:
-      return ValueRows<1>(p, j0, j1, v, next, d, o, o_stride);
+      return ValueRows<1>(p, j0, j1, v, ahead, d, o, o_stride);
     case 2:
-      return ValueRows<2>(p, j0, j1, v, next, d, o, o_stride);
+      return ValueRows<2>(p, j0, j1, v, ahead, d, o, o_stride);
     case 3:
-      return ValueRows<3>(p, j0, j1, v, next, d, o, o_stride);
+      return ValueRows<3>(p, j0, j1, v, ahead, d, o, o_stride);
     case 4:
-      return ValueRows<4>(p, j0, j1, v, next, d, o, o_stride);
+      return ValueRows<4>(p, j0, j1, v, ahead, d, o, o_stride);
     case 5:
-      return ValueRows<5>(p, j0, j1, v, next, d, o, o_stride);
+      return ValueRows<5>(p, j0, j1, v, ahead, d, o, o_stride);
     default:
-      return ValueRows<6>(p, j0, j1, v, next, d, o, o_stride);
+      return ValueRows<6>(p, j0, j1, v, ahead, d, o, o_stride);
   }
 }
 
