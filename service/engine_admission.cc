@@ -15,6 +15,7 @@ namespace {
 // How far an estimate has to be beyond a deadline before somebody is refused for it: estimates are
 // off by a third easily, and who is refused wrongly has lost an answer.
 constexpr double kDeadlineDoubt = 1.5;
+constexpr double kDeadlineDoubtSeconds = 0.25;
 
 std::string Rounded(double seconds) { return absl::StrFormat("%.1f", seconds); }
 
@@ -66,7 +67,7 @@ bool Engine::Loop::RefusedForItsDeadline(QuestionJob& job) {
   load.document_tokens -= rebuild;
   const double seconds = backlog_.SecondsToFirstToken(load, job.tokens_to_read(), rebuild);
   const double left = std::chrono::duration<double>(job.request().deadline - Clock::now()).count();
-  if (seconds <= left * kDeadlineDoubt) {
+  if (seconds <= left * kDeadlineDoubt + kDeadlineDoubtSeconds) {
     return false;
   }
   metrics_->Rejected("deadline");

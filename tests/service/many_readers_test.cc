@@ -23,6 +23,8 @@ constexpr const char* kQuestions[] = {
     "At what time does the Hornvale museum open?",
 };
 
+constexpr char kQuestion[] = "What stood by the road?";
+
 class ManyReadersTest : public ServerTest {
  protected:
   static v1::AskRequest Request(const std::string& id, const std::string& question) {
@@ -34,7 +36,7 @@ class ManyReadersTest : public ServerTest {
 
   // Any token is as likely as another at this temperature: the end of text comes once in 3072.
   static v1::AskRequest LongAnswer(const std::string& id, int tokens, uint64_t seed = 3) {
-    v1::AskRequest request = Request(id, "What stood by the road?");
+    v1::AskRequest request = Request(id, kQuestion);
     request.mutable_sampling()->set_max_tokens(tokens);
     request.mutable_sampling()->set_temperature(100);
     request.mutable_sampling()->set_seed(seed);
@@ -150,6 +152,7 @@ TEST_F(ManyReadersTest, ADeadlineThatCannotBeMetIsRefusedWithATimeToComeBack) {
   Stop();
   options_.attention = "full";  // its state has to be made again
   options_.prefill_chunk = 16;
+  options_.threads = 1;
   Start();
   UploadAndWait("small", Filler(4'000));  // shows how fast this machine reads
   ASSERT_TRUE(Ask("small", "Where?").status.ok());
@@ -164,6 +167,62 @@ TEST_F(ManyReadersTest, ADeadlineThatCannotBeMetIsRefusedWithATimeToComeBack) {
   google::rpc::RetryInfo retry;
   EXPECT_TRUE(HasDetail(status, &retry));
   EXPECT_EQ(Metric("longleaf_requests_rejected_total{reason=\"deadline\"}"), 1);
+}
+
+TEST_F(ManyReadersTest, SixtyFourAtOnceGetTheAnswersTheyWouldGetAlone) {
+  Start();
+  UploadAndWait("a", Filler(12'000, 1));
+  UploadAndWait("b", Filler(9'000, 2));
+  const std::string alone[] = {Ask("a", kQuestion).text, Ask("b", kQuestion).text};
+  const double steps_before = Metric("longleaf_steps_total");
+  std::vector<Answer> answers(64);
+  std::vector<std::thread> threads;
+  for (size_t i = 0; i < answers.size(); ++i) {
+    threads.emplace_back(
+        [this, i, &answers] { answers[i] = Ask(i % 2 == 0 ? "a" : "b", kQuestion); });
+  }
+  for (std::thread& thread : threads) {
+    thread.join();
+  }
+  double tokens = 0;
+  for (size_t i = 0; i < answers.size(); ++i) {
+    ASSERT_TRUE(answers[i].status.ok()) << answers[i].status.error_message();
+    EXPECT_EQ(answers[i].text, alone[i % 2]) << i;
+    tokens += static_cast<double>(answers[i].finished.usage().answer_tokens());
+  }
+  // The weights are read once a step for everybody in it.
+  EXPECT_LT(Metric("longleaf_steps_total") - steps_before, tokens + 64);
+  EXPECT_EQ(Metric("longleaf_requests_running"), 0);
+  EXPECT_EQ(Metric("longleaf_requests_waiting{kind=\"question\"}"), 0);
+}
+
+TEST_F(ManyReadersTest, TooManyQuestionsAreRefusedWithATimeToComeBack) {
+  options_.max_questions = 2;
+  Start();
+  UploadAndWait("doc", Filler(4'000));
+  std::atomic<int> refused = 0;
+  std::atomic<int> answered = 0;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 24; ++i) {
+    threads.emplace_back([&] {
+      const Answer answer = Ask(LongAnswer("doc", 200));
+      if (answer.status.ok()) {
+        ++answered;
+        return;
+      }
+      EXPECT_EQ(answer.status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+      EXPECT_EQ(ErrorInfoOf(answer.status).reason(), "QUEUE_FULL");
+      google::rpc::RetryInfo retry;
+      EXPECT_TRUE(HasDetail(answer.status, &retry));
+      ++refused;
+    });
+  }
+  for (std::thread& thread : threads) {
+    thread.join();
+  }
+  EXPECT_GT(answered, 0);
+  EXPECT_GT(refused, 0);
+  EXPECT_EQ(Metric("longleaf_requests_rejected_total{reason=\"queue_full\"}"), refused);
 }
 
 }  // namespace
