@@ -13,8 +13,9 @@ namespace {
 // cheap merges.
 constexpr int64_t SplitTiles(int64_t rows) { return rows <= 16 ? 16 : 64; }
 // Of a shared pass, whose rows are many: its tasks are the largest of a step, and threads wait for
-// each other at its end. Merging a row costs as much as a sixteenth of a tile or less.
-constexpr int64_t kPassTiles = 16;
+// each other at its end. Merging a row costs as much as a sixteenth of a tile or less. Bounded, for
+// the memory of the partial results.
+constexpr int64_t PassSplits(int64_t tiles) { return std::min<int64_t>((tiles + 15) / 16, 32); }
 
 class Planner {
  public:
@@ -229,14 +230,13 @@ class Planner {
     // Not null from here on; Finish tells where.
     block.gathered = plan_.gathered.data();
     for (; block.head < dims_.query_heads; block.head += heads) {
-      AddPartials(block, ranges, gathered, (ranges.tiles + kPassTiles - 1) / kPassTiles,
-                  [&](PartialRows source) {
-                    for (const int64_t index : members) {
-                      edges_.push_back(
-                          {first_merge_[static_cast<size_t>(index)] + block.head / share_, source});
-                      source.token += Item(index).rows;
-                    }
-                  });
+      AddPartials(block, ranges, gathered, PassSplits(ranges.tiles), [&](PartialRows source) {
+        for (const int64_t index : members) {
+          edges_.push_back(
+              {first_merge_[static_cast<size_t>(index)] + block.head / share_, source});
+          source.token += Item(index).rows;
+        }
+      });
     }
   }
 
