@@ -43,6 +43,13 @@ void AnswerStream::OnReady(std::function<void()> ready) {
   }
   ready_ = std::move(ready);
   if (!events_.empty() || status_.has_value()) {
+    Wake();
+  }
+}
+
+void AnswerStream::Wake() {
+  if (!woken_ && ready_) {
+    woken_ = true;
     ready_();
   }
 }
@@ -53,6 +60,7 @@ std::optional<AnswerEvent> AnswerStream::Pop() {
   {
     MutexLock lock(&mutex_);
     if (events_.empty()) {
+      woken_ = false;
       return std::nullopt;
     }
     const bool full = bytes_ >= capacity_bytes_;
@@ -102,13 +110,28 @@ void AnswerStream::Push(AnswerEvent event) {
   if (status_.has_value()) {
     return;
   }
-  const bool first = events_.empty();
-  if (first || !Join(event)) {
+  const bool text = std::holds_alternative<AnswerText>(event);
+  if (events_.empty() || !Join(event)) {
     bytes_ += Bytes(event);
     events_.push_back(std::move(event));
   }
-  if (first && ready_) {
-    ready_();
+  if (woken_) {
+    return;
+  }
+  if (text && text_interval_ > Clock::duration(0)) {
+    const Clock::time_point now = Clock::now();
+    if (now < next_text_ && bytes_ < kJoinedBytes) {
+      return;
+    }
+    next_text_ = now + text_interval_;
+  }
+  Wake();
+}
+
+void AnswerStream::Flush(Clock::time_point now) {
+  MutexLock lock(&mutex_);
+  if (!events_.empty() && now >= next_text_) {
+    Wake();
   }
 }
 
@@ -141,9 +164,7 @@ void AnswerStream::Close(absl::Status status) {
   }
   status_ = std::move(status);
   room_ = nullptr;
-  if (events_.empty() && ready_) {
-    ready_();
-  }
+  Wake();
 }
 
 }  // namespace longleaf::service

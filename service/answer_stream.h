@@ -4,6 +4,7 @@
 #define LONGLEAF_SERVICE_ANSWER_STREAM_H_
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -75,18 +76,28 @@ using AnswerEvent = std::variant<Progress, AnswerStarted, AnswerText, AnswerFini
 // room. What waits unread is put together, so that a reader slower than the model has fewer events
 // to deal with: a progress event replaces an unread one, so waiting never fills it, and text is
 // added to unread text, up to kJoinedBytes in one event.
+//
+// A small model writes faster than anybody reads, and every message costs processor time that the
+// model then lacks: within `text_interval` of the last one, more text is not told to the consumer,
+// but kept to be joined, until Flush or another event.
 class AnswerStream {
  public:
+  using Clock = std::chrono::steady_clock;
   static constexpr int64_t kJoinedBytes = 4 << 10;
+  static constexpr Clock::duration kTextInterval = std::chrono::milliseconds(20);
 
-  // Events of `capacity_bytes`, with what they hold in memory, may wait to be read. Enough for
-  // dozens of tokens with all the log-probabilities that a client can ask for.
-  explicit AnswerStream(int64_t capacity_bytes = 64 << 10) : capacity_bytes_(capacity_bytes) {}
+  // Enough for dozens of tokens with all the log-probabilities that a client can ask for.
+  static constexpr int64_t kCapacityBytes = 64 << 10;
+
+  // Events of `capacity_bytes`, with what they hold in memory, may wait to be read.
+  explicit AnswerStream(int64_t capacity_bytes = kCapacityBytes,
+                        Clock::duration text_interval = Clock::duration(0))
+      : capacity_bytes_(capacity_bytes), text_interval_(text_interval) {}
 
   // ---- consumer
   // `ready` runs (on the producer's thread, or here at once) when there is something to Pop, or
-  // the stream is closed, and there was nothing before: one that was called Pops until nothing is
-  // left. It must not block or call back into the stream. Set once.
+  // the stream is closed, and it did not run for that already: one that was called Pops until
+  // nothing is left. It must not block or call back into the stream. Set once.
   void OnReady(std::function<void()> ready);
   std::optional<AnswerEvent> Pop();
   // The final status, once every event has been popped.
@@ -100,20 +111,26 @@ class AnswerStream {
   // ---- producer
   bool cancelled() const { return cancelled_.load(std::memory_order_relaxed); }
   bool HasRoom() const;
-  // Takes the event also when there is no room: a step's events belong together. Nothing comes after
-  // Close: what is pushed then is dropped.
+  // Takes the event also when there is no room: a step's events belong together. Nothing comes
+  // after Close: what is pushed then is dropped.
   void Push(AnswerEvent event);
+  // Tells the consumer of text that was kept back, if its time has come at `now`.
+  void Flush(Clock::time_point now);
   void Close(absl::Status status);  // the first status counts
 
  private:
   // Adds the event to the last unread one; false if it must stand for itself.
   bool Join(AnswerEvent& event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Wake() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const int64_t capacity_bytes_;
+  const Clock::duration text_interval_;
   std::atomic<bool> cancelled_{false};
   mutable Mutex mutex_;
   std::deque<AnswerEvent> events_ ABSL_GUARDED_BY(mutex_);
-  int64_t bytes_ ABSL_GUARDED_BY(mutex_) = 0;  // of events_
+  int64_t bytes_ ABSL_GUARDED_BY(mutex_) = 0;   // of events_
+  bool woken_ ABSL_GUARDED_BY(mutex_) = false;  // the consumer has yet to find that nothing is left
+  Clock::time_point next_text_ ABSL_GUARDED_BY(mutex_);  // until then text is kept back
   std::optional<absl::Status> status_ ABSL_GUARDED_BY(mutex_);
   std::function<void()> ready_ ABSL_GUARDED_BY(mutex_);
   std::function<void()> room_ ABSL_GUARDED_BY(mutex_);

@@ -19,7 +19,8 @@ class AskCall final : public WriteCall<AskCall, v1::AskResponse> {
         context_(context),
         parsed_(ParseRequest(request, context->options->max_question_bytes + kMaxRequestBytes,
                              &request_)),
-        stream_(std::make_shared<AnswerStream>()),
+        stream_(std::make_shared<AnswerStream>(AnswerStream::kCapacityBytes,
+                                               AnswerStream::kTextInterval)),
         // The deadline counts from here: what waits in the executor's queue is waiting, too.
         deadline_(QuestionDeadline(*context, *call, arrival_)) {}
 

@@ -69,7 +69,10 @@ class BatchAskCall final : public WriteCall<BatchAskCall, v1::BatchAskResponse> 
       return questions.status();
     }
     std::vector<std::shared_ptr<AnswerStream>> streams(questions->size());
-    std::generate(streams.begin(), streams.end(), [] { return std::make_shared<AnswerStream>(); });
+    std::generate(streams.begin(), streams.end(), [] {
+      return std::make_shared<AnswerStream>(AnswerStream::kCapacityBytes,
+                                            AnswerStream::kTextInterval);
+    });
     ready_ = std::make_unique<ReadyQueue>(streams.size());
     {
       MutexLock lock(&mutex_);

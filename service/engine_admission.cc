@@ -129,7 +129,7 @@ void Engine::Loop::Admit(QuestionJob& job, bool may_start) {
                                    {.reason = reason::kDraining, .retry_seconds = 1}));
       return;
     }
-    AddJob(name, /*uploaded=*/false);
+    Advance(AddJob(name, /*uploaded=*/false));  // at once: it is waited for
   }
 }
 

@@ -112,6 +112,9 @@ bool Engine::Loop::Done() {
 }
 
 void Engine::Loop::Wait() {
+  for (const auto& question : questions_) {
+    question->stream().Flush(Clock::time_point::max());  // nothing more comes for now
+  }
   Clock::time_point until = Clock::time_point::max();
   if (!questions_.empty() || !documents_.empty()) {
     until = Clock::now() + kTick;

@@ -63,6 +63,7 @@ void Engine::Loop::DropEndedQuestions() {
   const Clock::time_point now = Clock::now();
   for (auto it = questions_.begin(); it != questions_.end();) {
     QuestionJob& job = **it;
+    job.stream().Flush(now);
     if (!job.ended && job.stream().cancelled()) {
       EndQuestion(job, absl::CancelledError("the client is gone"));
     } else if (!job.ended && now >= job.request().deadline) {

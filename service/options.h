@@ -42,7 +42,7 @@ struct Options {
 
   // Scheduling
   int64_t prefill_chunk = 512;         // tokens read in a step while nobody waits for a token
-  int64_t min_prefill_chunk = 8;       // and beside answers at least
+  int64_t min_prefill_chunk = 16;       // and beside answers at least
   double max_slowdown = 1.6;           // how much longer reading may make the steps of answers
   int64_t max_running_questions = 64;  // questions answered at once; others wait their turn
   int64_t max_reading_documents = 16;  // documents read at once

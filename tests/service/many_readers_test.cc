@@ -154,8 +154,8 @@ TEST_F(ManyReadersTest, ADeadlineThatCannotBeMetIsRefusedWithATimeToComeBack) {
   options_.prefill_chunk = 16;
   options_.threads = 1;
   Start();
-  UploadAndWait("small", Filler(4'000));  // shows how fast this machine reads
-  ASSERT_TRUE(Ask("small", "Where?").status.ok());
+  UploadAndWait("other", Filler(40'000, 7));  // shows how fast this machine reads
+  ASSERT_TRUE(Ask("other", "Where?").status.ok());
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(100));
   auto reader = questions_->Ask(&context, Request("doc", "Where?"));

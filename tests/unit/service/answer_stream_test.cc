@@ -146,6 +146,10 @@ TEST(AnswerStream, WakesOnceForWhatWaitsUnread) {
   stream.Push(Text("c"));  // "ab" still waits
   EXPECT_EQ(calls, 1);
   stream.Pop();
+  stream.Push(Text("not missed"));  // it has not yet found that nothing is left
+  EXPECT_EQ(calls, 1);
+  while (stream.Pop().has_value()) {
+  }
   EXPECT_EQ(calls, 1);
   stream.Push(Text("d"));
   EXPECT_EQ(calls, 2);
@@ -280,6 +284,69 @@ TEST(ReadyQueue, ServesInTurnAndWakesWhenItWasEmpty) {
   while (ready.Take().has_value()) {
   }
   EXPECT_TRUE(ready.Note(1));
+}
+
+class KeptBackText : public ::testing::Test {
+ protected:
+  static constexpr AnswerStream::Clock::duration kAnHour = std::chrono::hours(1);
+
+  KeptBackText() {
+    stream_.OnReady([this] { ++woken_; });
+  }
+  // As the consumer does: until nothing is left. What was read of text.
+  std::string Read() {
+    std::string text;
+    while (std::optional<AnswerEvent> event = stream_.Pop()) {
+      if (const auto* piece = std::get_if<AnswerText>(&*event)) {
+        text += piece->text;
+      }
+    }
+    return text;
+  }
+
+  AnswerStream stream_{AnswerStream::kCapacityBytes, kAnHour};
+  int woken_ = 0;
+};
+
+TEST_F(KeptBackText, TheFirstComesAtOnceTheNextWithinTheIntervalTogether) {
+  stream_.Push(AnswerText{"a", {}});
+  EXPECT_EQ(woken_, 1);
+  EXPECT_EQ(Read(), "a");
+  stream_.Push(AnswerText{"b", {}});
+  stream_.Push(AnswerText{"c", {}});
+  stream_.Flush(AnswerStream::Clock::now());
+  EXPECT_EQ(woken_, 1);
+  stream_.Flush(AnswerStream::Clock::now() + kAnHour);
+  EXPECT_EQ(woken_, 2);
+  EXPECT_EQ(Read(), "bc");
+  stream_.Flush(AnswerStream::Clock::now() + kAnHour);
+  EXPECT_EQ(woken_, 2) << "nothing to be told";
+}
+
+TEST_F(KeptBackText, AnotherEventTakesItAlong) {
+  stream_.Push(AnswerText{"a", {}});
+  EXPECT_EQ(Read(), "a");
+  stream_.Push(AnswerText{"b", {}});
+  stream_.Push(AnswerFinished{});
+  EXPECT_EQ(woken_, 2);
+  EXPECT_EQ(Read(), "b");
+}
+
+TEST_F(KeptBackText, SoDoesTheEnd) {
+  stream_.Push(AnswerText{"a", {}});
+  EXPECT_EQ(Read(), "a");
+  stream_.Push(AnswerText{"b", {}});
+  stream_.Close(absl::OkStatus());
+  EXPECT_EQ(woken_, 2);
+  EXPECT_EQ(Read(), "b");
+  EXPECT_TRUE(stream_.Closed().has_value());
+}
+
+TEST_F(KeptBackText, MuchTextIsNotKept) {
+  stream_.Push(AnswerText{"a", {}});
+  EXPECT_EQ(Read(), "a");
+  stream_.Push(AnswerText{std::string(AnswerStream::kJoinedBytes, 'b'), {}});
+  EXPECT_EQ(woken_, 2);
 }
 
 }  // namespace
