@@ -23,7 +23,9 @@ namespace {
 
 using dnnl::memory;
 
-// Up to here MultiplyPanel is faster: it reads the weights at the speed of memory.
+// Up to here MultiplyPanel reads the weights at the speed of memory or computes near the peak, and
+// a row has the same bits whatever the others are. (Where oneDNN has no kernel for the packed
+// layout, as 2.6 on AMD's processors, MultiplyPanel takes all.)
 constexpr int64_t kFewRows = 64;
 constexpr int64_t kMostRowsPerTask = 512;
 constexpr int64_t kMostPanelsPerTask = 4;
