@@ -168,6 +168,7 @@ absl::Status PackedMatmul::Impl::RunPanels(const PackedMatrix& weight, const Ten
     p.depth = in.cols;
     p.columns = std::min(kPanelColumns, weight.width() - column);
     p.in_stride = in.cols;
+    p.reread = in.rows > kFewRows;
     for (int64_t row = 0; row < in.rows; row += row_block) {
       p.rows = std::min(row_block, in.rows - row);
       p.in = in.data + row * in.cols;
