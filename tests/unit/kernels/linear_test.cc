@@ -118,8 +118,8 @@ TEST_P(LinearTest, EqualShapesGiveEqualBits) {
   }
 }
 
-// While a step is small, as when it only decodes, a row has the bits that it has alone. (On the CPU;
-// another device may choose its kernels by the number of rows.)
+// While a step is small, as when it only decodes, a row has the bits that it has alone. (On the
+// CPU; another device may choose its kernels by the number of rows.)
 TEST_P(LinearTest, AFewRowsHaveTheBitsOfEachAlone) {
   const Weights weights(DType::kF32, 70, 300, 14, 0.3f), up(DType::kF32, 70, 300, 15, 0.3f);
   auto plain = backend_->PackMatrix({{weights.view()}}, Epilogue::kNone).value();
