@@ -29,7 +29,7 @@ namespace longleaf::service {
 
 struct EngineOptions {
   int64_t prefill_chunk = 512;         // prompt tokens in a step while nobody waits for a token
-  int64_t min_prefill_chunk = 16;       // and beside answers at least
+  int64_t min_prefill_chunk = 16;      // and beside answers at least
   double max_slowdown = 1.6;           // of answers' steps by reading in them
   int64_t checkpoint_tokens = 16384;   // store a document's state at least this often,
   double checkpoint_seconds = 60;      // and this often

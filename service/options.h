@@ -30,7 +30,7 @@ struct Options {
   int64_t max_queued_documents = 256;  // uploads in progress and documents waiting to be read
   int64_t max_questions = 256;         // questions waiting or running
   int64_t max_question_bytes = 64 << 10;
-  int64_t max_batch_questions = 64;  // of one BatchAsk
+  int64_t max_batch_questions = 64;     // of one BatchAsk
   int64_t max_question_seconds = 3600;  // the server's own deadline for a question
   int64_t max_waiting_calls = 1024;     // that wait for a thread, on each executor
   int64_t max_streams = 1024;           // that watch documents and read texts
@@ -42,7 +42,7 @@ struct Options {
 
   // Scheduling
   int64_t prefill_chunk = 512;         // tokens read in a step while nobody waits for a token
-  int64_t min_prefill_chunk = 16;       // and beside answers at least
+  int64_t min_prefill_chunk = 16;      // and beside answers at least
   double max_slowdown = 1.6;           // how much longer reading may make the steps of answers
   int64_t max_running_questions = 64;  // questions answered at once; others wait their turn
   int64_t max_reading_documents = 16;  // documents read at once

@@ -170,12 +170,11 @@ absl::Status Server::Rep::Listen() {
   builder.RegisterService(question_service.get());
   builder.RegisterService(model_service.get());
   // Above the limits of the rpcs (wire_message.h), whose errors say more than gRPC's.
-  builder.SetMaxReceiveMessageSize(static_cast<int>(
-      std::min<int64_t>(std::numeric_limits<int>::max(),
-                        std::max(options.max_upload_message_bytes,
-                                 MaxBatchBytes(options.max_question_bytes,
-                                               options.max_batch_questions)) +
-                            2 * kMaxRequestBytes)));
+  builder.SetMaxReceiveMessageSize(static_cast<int>(std::min<int64_t>(
+      std::numeric_limits<int>::max(),
+      std::max(options.max_upload_message_bytes,
+               MaxBatchBytes(options.max_question_bytes, options.max_batch_questions)) +
+          2 * kMaxRequestBytes)));
   // gRPC looks at a message's size only once it has unpacked it: two megabytes could become two
   // gigabytes. Clients are told what is not supported, and gRPC's own do not compress unasked.
   builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_DEFLATE, false);
