@@ -56,9 +56,10 @@ test-asan: build/asan/build.ninja
 	cmake --build --preset asan -j $(JOBS) --target tests-unit tests-service tests-soak tests-fuzz
 	ctest --preset asan -j $(JOBS) -L '^(unit|service|soak|fuzz)$$'
 
+# What has threads: tokenizer, configuration, scheduling policy and the like have none.
 test-tsan: build/tsan/build.ninja
-	cmake --build --preset tsan -j $(JOBS) --target tests-unit tests-service tests-soak
-	ctest --preset tsan -j $(JOBS) -L '^(unit|service|soak)$$'
+	cmake --build --preset tsan -j $(JOBS) --target tests-kernels tests-cache_store tests-crash tests-service tests-soak
+	ctest --preset tsan -j $(JOBS) -L '^(kernels|cache_store|crash|service|soak)$$' -LE '^scheduler$$'
 
 soak: deps-test
 	@tests/soak/soak.sh
