@@ -38,10 +38,11 @@ void Engine::Loop::AdmitQuestions() {
   }
   for (const size_t next : scheduler_.AdmissionOrder(WorkKind::kQuestion, flows)) {
     QuestionJob& job = *waiting[next];
-    if (RefusedForItsDeadline(job)) {
+    DocumentJob* const document = FindJob(job.request().document);
+    if (RefusedForItsDeadline(job, document)) {
       continue;
     }
-    Admit(job, running < options_.max_running_questions);
+    Admit(job, document, running < options_.max_running_questions);
     running += job.stage() == QuestionJob::Stage::kWaiting ? 0 : 1;
   }
 }
@@ -49,15 +50,13 @@ void Engine::Loop::AdmitQuestions() {
 // A deadline that will pass before the first token is told at once, when the client can still ask
 // elsewhere. Weighed when the question comes, and again when it is known how much of its document
 // has to be read for it.
-bool Engine::Loop::RefusedForItsDeadline(QuestionJob& job) {
+bool Engine::Loop::RefusedForItsDeadline(QuestionJob& job, const DocumentJob* document) {
   if (job.request().deadline == Clock::time_point::max() || !backlog_.knows()) {
     return false;
   }
-  const DocumentJob* const document = FindJob(job.request().document);
   const int64_t rebuild =
       document == nullptr || document->waiting_to_be_read() ? 0 : document->tokens_left();
-  if (rebuild == job.deadline_checked_for ||
-      (job.deadline_checked_for >= 0 && rebuild < job.deadline_checked_for)) {
+  if (rebuild <= job.deadline_checked_for) {
     return false;
   }
   job.deadline_checked_for = rebuild;
@@ -82,7 +81,7 @@ bool Engine::Loop::RefusedForItsDeadline(QuestionJob& job) {
 
 // Sees to it that the document's state comes, and starts the question if it is here and there is a
 // place.
-void Engine::Loop::Admit(QuestionJob& job, bool may_start) {
+void Engine::Loop::Admit(QuestionJob& job, DocumentJob* document, bool may_start) {
   const store::DocumentName& name = job.request().document;
   if (std::shared_ptr<LiveDocument> live = cache_.Find(name)) {
     if (!may_start || !Reserve(job, *live->state)) {
@@ -103,7 +102,6 @@ void Engine::Loop::Admit(QuestionJob& job, bool may_start) {
     Start(job, *live->state, std::move(source));
     return;
   }
-  DocumentJob* document = FindJob(name);
   if (document != nullptr && document->restoring_whole() && job.waited_for_state) {
     if (may_start) {
       StartWhileRestoring(job, *document);
@@ -207,8 +205,10 @@ void Engine::Loop::Start(QuestionJob& job, const kernels::State& parent,
   metrics_->Running(1);
   metrics_->QueueSeconds(
       std::chrono::duration<double>(Clock::now() - job.request().arrival).count());
-  metrics_->ReusedTokens(source.tokens_reused);
   job.Begin(*std::move(branch), std::move(source));
+  if (job.restore == nullptr) {
+    job.Announce(*metrics_);
+  }
 }
 
 }  // namespace longleaf::service

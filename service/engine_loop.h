@@ -93,8 +93,9 @@ class Engine::Loop {
 
   // engine_admission.cc
   void AdmitQuestions();
-  void Admit(QuestionJob& job, bool may_start);
-  bool RefusedForItsDeadline(QuestionJob& job);
+  // `document`: the job of the question's document, or null.
+  void Admit(QuestionJob& job, DocumentJob* document, bool may_start);
+  bool RefusedForItsDeadline(QuestionJob& job, const DocumentJob* document);
   void AnswerPartially(QuestionJob& job, DocumentJob& document);
   void StartWhileRestoring(QuestionJob& job, DocumentJob& document);
   void Rewind(QuestionJob& job);

@@ -85,7 +85,9 @@ void Engine::Loop::Saved(DocumentJob& job, const absl::StatusOr<store::SnapshotP
   if (snapshot.ok()) {
     job.stored = *snapshot;
     job.stored_is_ours = true;
-    if (const std::shared_ptr<LiveDocument> live = whole ? cache_.Find(job.name) : nullptr) {
+    const std::shared_ptr<LiveDocument> live =
+        job.live != nullptr ? job.live : job.unsaved_live.lock();
+    if (whole && live != nullptr) {
       live->reload_seconds = static_cast<double>(live->state->bytes()) / load_rate_;
     }
   } else if (!job.cancelled) {

@@ -38,9 +38,6 @@ void QuestionJob::Begin(std::unique_ptr<kernels::State> branch, Source source) {
   }
   begun_ = Clock::now();
   stage_ = Stage::kReading;
-  if (restore == nullptr) {
-    Announce();
-  }
 }
 
 void QuestionJob::Rewind() {
@@ -52,8 +49,9 @@ void QuestionJob::Rewind() {
   held = false;
 }
 
-void QuestionJob::Announce() {
+void QuestionJob::Announce(Metrics& metrics) {
   announced_ = true;
+  metrics.ReusedTokens(source_.tokens_reused);
   AnswerStarted started;
   started.tier = source_.tier;
   started.tokens_reused = source_.tokens_reused;
@@ -105,7 +103,7 @@ std::optional<absl::Status> QuestionJob::Advance(int64_t rows, const kernels::Sa
                                                  Metrics& metrics) {
   const Clock::time_point now = Clock::now();
   if (!announced_) {
-    Announce();
+    Announce(metrics);
   }
   if (stage_ == Stage::kReading) {
     read_ += rows;

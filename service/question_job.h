@@ -49,9 +49,11 @@ class QuestionJob {
   };
   // Tokens that the question and the longest answer it may get add to a state.
   int64_t TokensAtMost() const;
-  // Enters kReading with `branch`. Sends the started event, or after the first step when the state
-  // is still being restored and may turn out to be no good.
+  // Enters kReading with `branch`.
   void Begin(std::unique_ptr<kernels::State> branch, Source source);
+  // Sends the started event and counts what the state saved. Where the state is still being
+  // restored and may turn out to be no good, the first step that was committed does so.
+  void Announce(Metrics& metrics);
   // Back to kWaiting, for another state. Only before its first step.
   void Rewind();
 
@@ -92,7 +94,6 @@ class QuestionJob {
   bool ended = false;
 
  private:
-  void Announce();
   void Emit(std::string text);
   TokenLogprobs Describe(const kernels::SampleResult& sample) const;
   absl::Status Finish(FinishReason reason, Metrics& metrics);

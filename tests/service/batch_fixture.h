@@ -16,19 +16,6 @@ namespace longleaf::service {
 
 inline constexpr char kQuestion[] = "What stood by the road?";
 
-// Spins until `condition` holds; false after half a minute.
-template <typename Condition>
-bool Eventually(Condition condition) {
-  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > limit) {
-      return false;
-    }
-    std::this_thread::yield();
-  }
-  return true;
-}
-
 inline grpc::Status ToGrpc(const google::rpc::Status& status) {
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()), status.message(),
                       status.SerializeAsString());

@@ -34,19 +34,6 @@ v1::AskRequest LongAnswer(const std::string& id, int tokens) {
   return request;
 }
 
-// Spins until `condition` holds; false after half a minute.
-template <typename Condition>
-bool Eventually(Condition condition) {
-  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > limit) {
-      return false;
-    }
-    std::this_thread::yield();
-  }
-  return true;
-}
-
 TEST_F(QuestionsTest, AStateIsUsedFromMemoryThenFromDiskAndNeverReadTwice) {
   Start();
   UploadAndWait("doc", Filler(20'000));

@@ -6,8 +6,10 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "google/rpc/error_details.pb.h"
@@ -76,6 +78,19 @@ inline v1::UploadHeader Header(const std::string& id) {
   v1::UploadHeader header;
   header.set_document_id(id);
   return header;
+}
+
+// Spins until `condition` holds; false after half a minute.
+template <typename Condition>
+bool Eventually(Condition condition) {
+  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > limit) {
+      return false;
+    }
+    std::this_thread::yield();
+  }
+  return true;
 }
 
 // The ErrorInfo of a failed call; empty reason when there is none.
