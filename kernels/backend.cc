@@ -1,4 +1,4 @@
-// Sizes and names of element types.
+// Sizes and names of element types and formats.
 #include "kernels/backend.h"
 
 namespace longleaf::kernels {
@@ -26,6 +26,18 @@ const char* NameOf(DType type) {
       return "f16";
     case DType::kI8:
       return "i8";
+  }
+  return "unknown";
+}
+
+const char* NameOf(WeightFormat format) {
+  switch (format) {
+    case WeightFormat::kF32:
+      return "f32";
+    case WeightFormat::kI8:
+      return "int8";
+    case WeightFormat::kI4:
+      return "int4";
   }
   return "unknown";
 }

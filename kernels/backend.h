@@ -71,19 +71,42 @@ struct WeightView {
   int64_t cols = 0;
 };
 
-// An immutable weight matrix in the backend's own layout (packed, possibly quantised).
+// How a weight matrix is held and multiplied. The rules are in quantised.h; the numbers are stored
+// in files of packed weights: never renumber.
+enum class WeightFormat : uint8_t {
+  kF32 = 1,
+  kI8 = 2,  // 8 bits and a scale for each 64 inputs of an output: 8.5 bits a weight
+  kI4 = 3,  // 4 bits and a scale for each 32: 4.5 bits a weight
+};
+const char* NameOf(WeightFormat format);  // "f32", "int8", "int4"
+
+// What a Linear does to its result before storing it.
+enum class Epilogue : uint8_t {
+  kNone = 1,      // out = in W^T
+  kSiluGate = 2,  // W = [gate; up]: out = silu(in gate^T) * (in up^T), half as wide as W
+};
+
+// What a packed matrix is, apart from its numbers.
+struct MatrixShape {
+  int64_t out_features = 0;  // of both halves under kSiluGate
+  int64_t in_features = 0;
+  Epilogue epilogue = Epilogue::kNone;
+  WeightFormat format = WeightFormat::kF32;
+
+  friend bool operator==(const MatrixShape&, const MatrixShape&) = default;
+};
+
+// An immutable weight matrix in the backend's own layout.
 class Matrix {
  public:
   virtual ~Matrix() = default;
-  virtual int64_t out_features() const = 0;
-  virtual int64_t in_features() const = 0;
+  virtual const MatrixShape& shape() const = 0;
   virtual int64_t bytes() const = 0;
-};
+  // The packed numbers, to be kept and given to AdoptMatrix later. Empty where packed_layout() is.
+  virtual absl::Span<const std::byte> packed() const = 0;
 
-// What a Linear does to its result before storing it.
-enum class Epilogue {
-  kNone,      // out = in W^T
-  kSiluGate,  // W = [gate; up]: out = silu(in gate^T) * (in up^T), half as wide as W
+  int64_t out_features() const { return shape().out_features; }
+  int64_t in_features() const { return shape().in_features; }
 };
 
 // The shape of an attention state, fixed for a model.
@@ -93,6 +116,7 @@ struct StateShape {
   int64_t kv_heads = 0;
   int64_t head_dim = 0;
   AttentionPolicy policy;
+  DType dtype = DType::kF32;  // of the keys and values that are kept: kF32, kBF16, kI8
 
   int64_t core_heads() const { return policy.CoreHeadCount(query_heads, kv_heads); }
 
@@ -188,7 +212,19 @@ class Backend {
   // Packs the vertical concatenation of `parts` (equal cols); kSiluGate wants two of equal rows.
   // The source may go away afterwards. RESOURCE_EXHAUSTED; UNIMPLEMENTED for a type it cannot take.
   virtual absl::StatusOr<std::unique_ptr<Matrix>> PackMatrix(absl::Span<const WeightView> parts,
-                                                             Epilogue epilogue) = 0;
+                                                             Epilogue epilogue,
+                                                             WeightFormat format) = 0;
+  // Names the layout of Matrix::packed(): equal names, equal bytes for equal weights, whatever the
+  // machine. Empty: this backend's packed matrices cannot be kept.
+  virtual std::string packed_layout() const = 0;
+  // Bytes of packed() for a matrix of this shape; INVALID_ARGUMENT when there is no such matrix.
+  virtual absl::StatusOr<int64_t> PackedBytes(const MatrixShape& shape) const = 0;
+  // The matrix that `packed` was taken from, without a copy: the bytes, aligned to 64, must stay as
+  // they are for as long as the matrix lives, which holds `owner` until then. INVALID_ARGUMENT when
+  // size or alignment are not right; the numbers themselves are believed.
+  virtual absl::StatusOr<std::unique_ptr<Matrix>> AdoptMatrix(
+      const MatrixShape& shape, absl::Span<const std::byte> packed,
+      std::shared_ptr<const void> owner) = 0;
   // Copies a vector of weights (a norm) to backend memory as f32 [1, cols].
   virtual absl::StatusOr<std::unique_ptr<Buffer>> CopyVector(const WeightView& vector) = 0;
   virtual absl::StatusOr<std::unique_ptr<Buffer>> Allocate(int64_t rows, int64_t cols) = 0;

@@ -32,7 +32,7 @@ Status CheckSameShapes(Batch batch) {
     const StateShape& shape = item.state->shape();
     if (shape.layers != first.layers || shape.query_heads != first.query_heads ||
         shape.kv_heads != first.kv_heads || shape.head_dim != first.head_dim ||
-        !(shape.policy == first.policy)) {
+        !(shape.policy == first.policy) || shape.dtype != first.dtype) {
       return InvalidArgumentError("the states of a batch differ in shape");
     }
   }
@@ -63,6 +63,9 @@ Status CheckStateShape(const StateShape& shape) {
   if (shape.head_dim % 2 != 0) {
     return InvalidArgumentError(StrCat("state shape: head_dim ", shape.head_dim, " is odd"));
   }
+  if (shape.dtype != DType::kF32) {
+    return absl::UnimplementedError(StrCat("states of type ", NameOf(shape.dtype)));
+  }
   return shape.policy.Validate();
 }
 
@@ -88,7 +91,29 @@ Status CheckWeightView(const WeightView& view) {
   return OkStatus();
 }
 
-Status CheckPackMatrix(absl::Span<const WeightView> parts, Epilogue epilogue) {
+Status CheckMatrixShape(const MatrixShape& shape) {
+  const auto [rows, cols, epilogue, format] = shape;
+  if (rows < 1 || cols < 1 || rows > kMostElements / cols) {
+    return InvalidArgumentError(StrCat("a matrix [", rows, ", ", cols, "]"));
+  }
+  switch (format) {
+    case WeightFormat::kF32:
+    case WeightFormat::kI8:
+    case WeightFormat::kI4:
+      break;
+    default:
+      return InvalidArgumentError(StrCat("weight format ", static_cast<int>(format)));
+  }
+  switch (epilogue) {
+    case Epilogue::kNone:
+      return OkStatus();
+    case Epilogue::kSiluGate:
+      return rows % 2 == 0 ? OkStatus() : InvalidArgumentError("a SiLU gate of odd height");
+  }
+  return InvalidArgumentError(StrCat("epilogue ", static_cast<int>(epilogue)));
+}
+
+Status CheckPackMatrix(absl::Span<const WeightView> parts, Epilogue epilogue, WeightFormat format) {
   if (parts.empty()) return InvalidArgumentError("a matrix of no parts");
   int64_t rows = 0;
   for (const WeightView& part : parts) {
@@ -103,7 +128,7 @@ Status CheckPackMatrix(absl::Span<const WeightView> parts, Epilogue epilogue) {
   if (epilogue == Epilogue::kSiluGate && (parts.size() != 2 || parts[0].rows != parts[1].rows)) {
     return InvalidArgumentError("a SiLU gate takes two parts of equal rows, gate and up");
   }
-  return OkStatus();
+  return CheckMatrixShape({rows, parts[0].cols, epilogue, format});
 }
 
 Status CheckCopyVector(const WeightView& vector) {
@@ -144,11 +169,11 @@ Status CheckAddNorm(const Tensor& x, const Tensor& delta, const Tensor& weight, 
   return status;
 }
 
-Status CheckLinear(const Matrix& weight, Epilogue epilogue, const Tensor& in, const Tensor& out) {
+Status CheckLinear(const MatrixShape& weight, const Tensor& in, const Tensor& out) {
   if (in.rows < 0) return InvalidArgumentError("in has a negative number of rows");
   const int64_t width =
-      epilogue == Epilogue::kSiluGate ? weight.out_features() / 2 : weight.out_features();
-  Status status = CheckTensor("in", in, in.rows, weight.in_features());
+      weight.epilogue == Epilogue::kSiluGate ? weight.out_features / 2 : weight.out_features;
+  Status status = CheckTensor("in", in, in.rows, weight.in_features);
   if (status.ok()) status = CheckTensor("out", out, in.rows, width);
   return status;
 }

@@ -23,15 +23,16 @@ absl::Status CheckStateShape(const StateShape& shape);
 // `tensor` is [rows, cols] and has memory, unless it is empty.
 absl::Status CheckTensor(absl::string_view name, const Tensor& tensor, int64_t rows, int64_t cols);
 absl::Status CheckWeightView(const WeightView& view);
-absl::Status CheckPackMatrix(absl::Span<const WeightView> parts, Epilogue epilogue);
+absl::Status CheckPackMatrix(absl::Span<const WeightView> parts, Epilogue epilogue,
+                             WeightFormat format);
+absl::Status CheckMatrixShape(const MatrixShape& shape);
 absl::Status CheckCopyVector(const WeightView& vector);
 absl::Status CheckAllocate(int64_t rows, int64_t cols);
 absl::Status CheckEmbed(const WeightView& table, absl::Span<const int32_t> tokens,
                         const Tensor& out);
 absl::Status CheckAddNorm(const Tensor& x, const Tensor& delta, const Tensor& weight, float epsilon,
                           const Tensor& out);
-absl::Status CheckLinear(const Matrix& weight, Epilogue epilogue, const Tensor& in,
-                         const Tensor& out);
+absl::Status CheckLinear(const MatrixShape& weight, const Tensor& in, const Tensor& out);
 absl::Status CheckGatherRows(const Tensor& in, absl::Span<const int64_t> indices,
                              const Tensor& out);
 absl::Status CheckSample(const Tensor& logits, absl::Span<const SampleRequest> requests);

@@ -10,6 +10,7 @@
 #include "kernels/aligned.h"
 #include "kernels/checks.h"
 #include "kernels/float_types.h"
+#include "kernels/quantised.h"
 #include "kernels/sampling.h"
 
 namespace longleaf::kernels {
@@ -48,26 +49,21 @@ class ReferenceBuffer : public Buffer {
   const Charge charge_;
 };
 
+// Weights as the product sees them: rounded to their format, in f32.
 class ReferenceMatrix : public Matrix {
  public:
-  ReferenceMatrix(AlignedFloats data, int64_t rows, int64_t cols, Epilogue epilogue,
-                  int64_t* account)
-      : data_(std::move(data)),
-        rows_(rows),
-        cols_(cols),
-        epilogue_(epilogue),
-        charge_(account, bytes()) {}
-  int64_t out_features() const override { return rows_; }
-  int64_t in_features() const override { return cols_; }
-  int64_t bytes() const override { return rows_ * cols_ * int64_t{sizeof(float)}; }
-  Epilogue epilogue() const { return epilogue_; }
-  const float* row(int64_t r) const { return data_.get() + r * cols_; }  // [cols]
+  ReferenceMatrix(AlignedFloats data, const MatrixShape& shape, int64_t* account)
+      : data_(std::move(data)), shape_(shape), charge_(account, bytes()) {}
+  const MatrixShape& shape() const override { return shape_; }
+  int64_t bytes() const override {
+    return shape_.out_features * shape_.in_features * int64_t{sizeof(float)};
+  }
+  absl::Span<const std::byte> packed() const override { return {}; }
+  const float* row(int64_t r) const { return data_.get() + r * shape_.in_features; }
 
  private:
-  const AlignedFloats data_;  // [rows, cols]
-  const int64_t rows_;
-  const int64_t cols_;
-  const Epilogue epilogue_;
+  const AlignedFloats data_;  // [out_features, in_features]
+  const MatrixShape shape_;
   const Charge charge_;
 };
 
@@ -81,19 +77,33 @@ double Dot(const float* a, const float* b, int64_t n) {
 }  // namespace
 
 StatusOr<std::unique_ptr<Matrix>> ReferenceBackend::PackMatrix(absl::Span<const WeightView> parts,
-                                                               Epilogue epilogue) {
-  if (Status status = CheckPackMatrix(parts, epilogue); !status.ok()) return status;
-  int64_t rows = 0;
-  for (const WeightView& part : parts) rows += part.rows;
-  const int64_t cols = parts[0].cols;
-  AlignedFloats data = AllocateFloats(rows * cols);
+                                                               Epilogue epilogue,
+                                                               WeightFormat format) {
+  if (Status status = CheckPackMatrix(parts, epilogue, format); !status.ok()) return status;
+  MatrixShape shape{0, parts[0].cols, epilogue, format};
+  for (const WeightView& part : parts) shape.out_features += part.rows;
+  AlignedFloats data = AllocateFloats(shape.out_features * shape.in_features);
   if (data == nullptr) return absl::ResourceExhaustedError("no memory for a weight matrix");
   float* to = data.get();
   for (const WeightView& part : parts) {
-    for (int64_t i = 0; i < part.rows * cols; ++i) *to++ = LoadElement(part.data, part.type, i);
+    for (int64_t i = 0; i < part.rows * part.cols; ++i) {
+      *to++ = LoadElement(part.data, part.type, i);
+    }
   }
-  return std::make_unique<ReferenceMatrix>(std::move(data), rows, cols, epilogue,
-                                           &memory_.weight_bytes);
+  for (int64_t r = 0; r < shape.out_features; ++r) {
+    RoundRow(format, /*as_weights=*/true, shape.in_features, data.get() + r * shape.in_features);
+  }
+  return std::make_unique<ReferenceMatrix>(std::move(data), shape, &memory_.weight_bytes);
+}
+
+StatusOr<int64_t> ReferenceBackend::PackedBytes(const MatrixShape&) const {
+  return absl::UnimplementedError("the reference keeps no packed weights");
+}
+
+StatusOr<std::unique_ptr<Matrix>> ReferenceBackend::AdoptMatrix(const MatrixShape&,
+                                                                absl::Span<const std::byte>,
+                                                                std::shared_ptr<const void>) {
+  return absl::UnimplementedError("the reference keeps no packed weights");
 }
 
 StatusOr<std::unique_ptr<Buffer>> ReferenceBackend::CopyVector(const WeightView& vector) {
@@ -156,12 +166,15 @@ Status ReferenceBackend::AddNorm(Tensor x, const Tensor& delta, const Tensor& we
 Status ReferenceBackend::Linear(const Matrix& weight, const Tensor& in, Tensor out) {
   const auto* w = dynamic_cast<const ReferenceMatrix*>(&weight);
   if (w == nullptr) return absl::InvalidArgumentError("a matrix of another backend");
-  if (Status status = CheckLinear(*w, w->epilogue(), in, out); !status.ok()) return status;
+  if (Status status = CheckLinear(w->shape(), in, out); !status.ok()) return status;
+  std::vector<float> row(static_cast<size_t>(in.cols));
   for (int64_t r = 0; r < in.rows; ++r) {
-    const float* x = in.data + r * in.cols;
+    std::copy_n(in.data + r * in.cols, in.cols, row.begin());
+    RoundRow(w->shape().format, /*as_weights=*/false, in.cols, row.data());
+    const float* x = row.data();
     for (int64_t n = 0; n < out.cols; ++n) {
       double value = Dot(x, w->row(n), in.cols);
-      if (w->epilogue() == Epilogue::kSiluGate) {
+      if (w->shape().epilogue == Epilogue::kSiluGate) {
         const double up = Dot(x, w->row(out.cols + n), in.cols);
         value = value / (1 + std::exp(-value)) * up;
       }

@@ -25,7 +25,13 @@ class ReferenceBackend : public Backend {
   BackendMemory memory() const override { return memory_; }
 
   absl::StatusOr<std::unique_ptr<Matrix>> PackMatrix(absl::Span<const WeightView> parts,
-                                                     Epilogue epilogue) override;
+                                                     Epilogue epilogue,
+                                                     WeightFormat format) override;
+  std::string packed_layout() const override { return ""; }
+  absl::StatusOr<int64_t> PackedBytes(const MatrixShape& shape) const override;
+  absl::StatusOr<std::unique_ptr<Matrix>> AdoptMatrix(const MatrixShape& shape,
+                                                      absl::Span<const std::byte> packed,
+                                                      std::shared_ptr<const void> owner) override;
   absl::StatusOr<std::unique_ptr<Buffer>> CopyVector(const WeightView& vector) override;
   absl::StatusOr<std::unique_ptr<Buffer>> Allocate(int64_t rows, int64_t cols) override;
   absl::Status ToHost(const Tensor& from, float* out) override;

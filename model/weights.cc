@@ -98,7 +98,8 @@ class Loader {
       if (!view.ok()) return view.status();
       views.push_back(*view);
     }
-    StatusOr<std::unique_ptr<kernels::Matrix>> matrix = backend_.PackMatrix(views, epilogue);
+    StatusOr<std::unique_ptr<kernels::Matrix>> matrix =
+        backend_.PackMatrix(views, epilogue, kernels::WeightFormat::kF32);
     if (!matrix.ok()) {
       return Status(matrix.status().code(),
                     absl::StrCat("packing ", parts.front().first, ": ", matrix.status().message()));

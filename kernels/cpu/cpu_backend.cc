@@ -16,6 +16,7 @@
 #include "kernels/cpu/fast_sampling.h"
 #include "kernels/cpu/packed_matmul.h"
 #include "kernels/cpu/page_pool.h"
+#include "kernels/cpu/quantised_matmul.h"
 #include "kernels/cpu/rotary_append_pool.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/reference.h"
@@ -64,7 +65,13 @@ class CpuBackend : public Backend {
   }
 
   StatusOr<std::unique_ptr<Matrix>> PackMatrix(absl::Span<const WeightView> parts,
-                                               Epilogue epilogue) override;
+                                               Epilogue epilogue, WeightFormat format) override;
+  // The bytes of panels.h and quantised_panels.h: raised when they change.
+  std::string packed_layout() const override { return "cpu-panels-1"; }
+  StatusOr<int64_t> PackedBytes(const MatrixShape& shape) const override;
+  StatusOr<std::unique_ptr<Matrix>> AdoptMatrix(const MatrixShape& shape,
+                                                absl::Span<const std::byte> packed,
+                                                std::shared_ptr<const void> owner) override;
   StatusOr<std::unique_ptr<Buffer>> CopyVector(const WeightView& vector) override;
   StatusOr<std::unique_ptr<Buffer>> Allocate(int64_t rows, int64_t cols) override;
   Status ToHost(const Tensor& from, float* out) override;
@@ -103,6 +110,7 @@ class CpuBackend : public Backend {
   ThreadPool pool_;
   PagePool pages_;
   PackedMatmul matmul_{&pool_};
+  QuantisedMatmul quantised_matmul_{&pool_};
   RotaryTable rotary_table_;
   int64_t weight_bytes_ = 0;
   int64_t activation_bytes_ = 0;
@@ -111,9 +119,21 @@ class CpuBackend : public Backend {
 // ---- weights and activations
 
 StatusOr<std::unique_ptr<Matrix>> CpuBackend::PackMatrix(absl::Span<const WeightView> parts,
-                                                         Epilogue epilogue) {
-  if (Status status = CheckPackMatrix(parts, epilogue); !status.ok()) return status;
-  return PackedMatrix::Pack(parts, epilogue, pool_, &weight_bytes_);
+                                                         Epilogue epilogue, WeightFormat format) {
+  if (Status status = CheckPackMatrix(parts, epilogue, format); !status.ok()) return status;
+  return PackedMatrix::Pack(parts, epilogue, format, pool_, &weight_bytes_);
+}
+
+StatusOr<int64_t> CpuBackend::PackedBytes(const MatrixShape& shape) const {
+  if (Status status = CheckMatrixShape(shape); !status.ok()) return status;
+  return PackedMatrix::BytesOf(shape);
+}
+
+StatusOr<std::unique_ptr<Matrix>> CpuBackend::AdoptMatrix(const MatrixShape& shape,
+                                                          absl::Span<const std::byte> packed,
+                                                          std::shared_ptr<const void> owner) {
+  if (Status status = CheckMatrixShape(shape); !status.ok()) return status;
+  return PackedMatrix::Adopt(shape, packed, std::move(owner), &weight_bytes_);
 }
 
 StatusOr<std::unique_ptr<Buffer>> CpuBackend::CopyVector(const WeightView& vector) {
@@ -232,8 +252,9 @@ Status CpuBackend::AddNorm(Tensor x, const Tensor& delta, const Tensor& weight, 
 Status CpuBackend::Linear(const Matrix& weight, const Tensor& in, Tensor out) {
   const auto* w = dynamic_cast<const PackedMatrix*>(&weight);
   if (w == nullptr) return WrongBackend();
-  if (Status status = CheckLinear(*w, w->epilogue(), in, out); !status.ok()) return status;
-  return matmul_.Run(*w, in, out);
+  if (Status status = CheckLinear(w->shape(), in, out); !status.ok()) return status;
+  return w->shape().format == WeightFormat::kF32 ? matmul_.Run(*w, in, out)
+                                                 : quantised_matmul_.Run(*w, in, out);
 }
 
 Status CpuBackend::RotaryAppendPool(int64_t layer, Batch batch, const Rotary& rotary, Tensor qkv) {
@@ -269,7 +290,8 @@ Status CpuBackend::Attention(int64_t layer, Batch batch, Rows rows, const Tensor
     query += item.rows * qkv.cols;
     to += wanted * out.cols;
   }
-  const AttentionDims dims{shape.query_heads, shape.kv_heads, shape.core_heads(), shape.head_dim};
+  const AttentionDims dims{shape.query_heads, shape.kv_heads, shape.core_heads(), shape.head_dim,
+                           shape.dtype};
   CcaAttention(shape.policy, dims, qkv.cols, items, pool_);
   return OkStatus();
 }

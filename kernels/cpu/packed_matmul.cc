@@ -172,13 +172,13 @@ absl::Status PackedMatmul::Impl::RunPanels(const PackedMatrix& weight, const Ten
     for (int64_t row = 0; row < in.rows; row += row_block) {
       p.rows = std::min(row_block, in.rows - row);
       p.in = in.data + row * in.cols;
-      p.panel = weight.panel(0, index);
+      p.panel = weight.float_panel(0, index);
       p.out = out.data + row * out.cols + column;
       p.out_stride = out.cols;
       MultiplyPanel(p);
       if (!gate) continue;
       float* const gates = p.out;
-      p.panel = weight.panel(1, index);
+      p.panel = weight.float_panel(1, index);
       p.out = scratch[static_cast<size_t>(thread)].data.get();
       p.out_stride = kPanelColumns;
       MultiplyPanel(p);
@@ -237,8 +237,8 @@ absl::Status PackedMatmul::Impl::RunPrimitives(const PackedMatrix& weight, const
     float* const up = scratch[static_cast<size_t>(thread)].data.get();
     float* const scratchpad = up + (up_floats + 15) / 16 * 16;
     try {
-      Execute(*p.main, x, weight.panel(0, index), to, scratchpad);
-      if (gate) Execute(*p.up, x, weight.panel(1, index), up, scratchpad);
+      Execute(*p.main, x, weight.float_panel(0, index), to, scratchpad);
+      if (gate) Execute(*p.up, x, weight.float_panel(1, index), up, scratchpad);
     } catch (const dnnl::error&) {
       failed = true;
       return;

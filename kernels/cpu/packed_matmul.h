@@ -15,35 +15,50 @@
 
 namespace longleaf::kernels {
 
-// Weights as f32 panels (panels.h). Under kSiluGate the panels of gate, then those of up.
+// Weights in panels (panels.h, quantised_panels.h). Under kSiluGate the panels of gate, then those
+// of up. The bytes are its own or lie in memory that it keeps alive, a mapped file.
 class PackedMatrix : public Matrix {
  public:
   // `parts` have passed CheckPackMatrix. RESOURCE_EXHAUSTED.
   static absl::StatusOr<std::unique_ptr<PackedMatrix>> Pack(absl::Span<const WeightView> parts,
-                                                            Epilogue epilogue, ThreadPool& pool,
+                                                            Epilogue epilogue, WeightFormat format,
+                                                            ThreadPool& pool,
                                                             int64_t* weight_bytes);
+  // `shape` has passed CheckMatrixShape. INVALID_ARGUMENT for bytes of another size or alignment.
+  static absl::StatusOr<std::unique_ptr<PackedMatrix>> Adopt(const MatrixShape& shape,
+                                                             absl::Span<const std::byte> packed,
+                                                             std::shared_ptr<const void> owner,
+                                                             int64_t* weight_bytes);
+  // Bytes of a matrix of `shape`, which has passed CheckMatrixShape.
+  static int64_t BytesOf(const MatrixShape& shape);
+
   ~PackedMatrix() override { *weight_bytes_ -= bytes(); }
   PackedMatrix(const PackedMatrix&) = delete;
   PackedMatrix& operator=(const PackedMatrix&) = delete;
 
-  int64_t out_features() const override { return halves() * width_; }
-  int64_t in_features() const override { return depth_; }
-  int64_t bytes() const override;
+  const MatrixShape& shape() const override { return shape_; }
+  int64_t bytes() const override { return BytesOf(shape_); }
+  absl::Span<const std::byte> packed() const override {
+    return {panels_, static_cast<size_t>(bytes())};
+  }
 
-  Epilogue epilogue() const { return epilogue_; }
-  int64_t halves() const { return epilogue_ == Epilogue::kSiluGate ? 2 : 1; }
-  int64_t width() const { return width_; }                // out_features of one half
-  const float* panel(int64_t half, int64_t index) const;  // [PaddedDepth(depth), kPanelColumns]
+  int64_t halves() const { return shape_.epilogue == Epilogue::kSiluGate ? 2 : 1; }
+  int64_t width() const { return shape_.out_features / halves(); }  // of one half
+  // One panel: f32 [PaddedDepth(in_features), kPanelColumns], or as in quantised_panels.h.
+  const std::byte* panel(int64_t half, int64_t index) const;
+  const float* float_panel(int64_t half, int64_t index) const {  // format kF32
+    return reinterpret_cast<const float*>(panel(half, index));
+  }
 
  private:
-  PackedMatrix(AlignedFloats panels, Epilogue epilogue, int64_t width, int64_t depth,
-               int64_t* weight_bytes);
+  PackedMatrix(const MatrixShape& shape, AlignedBytes own, const std::byte* panels,
+               std::shared_ptr<const void> owner, int64_t* weight_bytes);
 
-  const AlignedFloats panels_;  // [halves, PanelsFor(width), PaddedDepth(depth), kPanelColumns]
-  const Epilogue epilogue_;
-  const int64_t width_;
-  const int64_t depth_;
-  int64_t* const weight_bytes_;  // the backend's account
+  const MatrixShape shape_;
+  const AlignedBytes own_;
+  const std::shared_ptr<const void> owner_;
+  const std::byte* const panels_;  // [halves, PanelsFor(width), bytes of a panel]
+  int64_t* const weight_bytes_;    // the backend's account
 };
 
 // Runs products on a pool, and keeps what it needs between them: oneDNN primitives by shape (a

@@ -66,7 +66,7 @@ int Run(const Options& options) {
     }
     std::vector<std::unique_ptr<Matrix>> copies;
     do {
-      copies.push_back(backend->PackMatrix(parts, product.epilogue).value());
+      copies.push_back(backend->PackMatrix(parts, product.epilogue, WeightFormat::kF32).value());
     } while (static_cast<double>(copies.size()) * bytes < kCopyBytes);
     bool ok = true;
     const auto time = [&](int64_t rows) {

@@ -122,7 +122,7 @@ int BenchLinear(int64_t threads) {
   // Several copies, so that weights come from memory as they do in a model.
   std::vector<std::unique_ptr<Matrix>> copies;
   for (int i = 0; i < 6; ++i) {
-    copies.push_back(backend->PackMatrix({&view, 1}, Epilogue::kNone).value());
+    copies.push_back(backend->PackMatrix({&view, 1}, Epilogue::kNone, WeightFormat::kF32).value());
   }
   ThreadPool pool(threads);
   // The machine's read rate: sums over memory of the same size, each thread its own part.

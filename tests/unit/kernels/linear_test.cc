@@ -44,7 +44,9 @@ TEST_P(LinearTest, AgreesWithASumInDouble) {
       const DType type = in == 15 ? DType::kBF16 : in == 64 ? DType::kF16 : DType::kF32;
       // Two parts of different types under one matrix.
       const Weights top(type, out, in, 1, 0.3f), bottom(DType::kF32, 3, in, 2, 0.3f);
-      auto matrix = backend_->PackMatrix({{top.view(), bottom.view()}}, Epilogue::kNone).value();
+      auto matrix =
+          backend_->PackMatrix({{top.view(), bottom.view()}}, Epilogue::kNone, WeightFormat::kF32)
+              .value();
       EXPECT_EQ(matrix->out_features(), out + 3);
       EXPECT_EQ(matrix->in_features(), in);
       for (int64_t rows : {1, 2, 3, 5, 6, 7, 8, 9, 17, 62, 64, 65, 127, 287}) {
@@ -68,7 +70,9 @@ TEST_P(LinearTest, SiluGateAgreesWithTheFormula) {
   for (int64_t width : {1, 64, 65, 176}) {
     const int64_t in = 96;
     const Weights gate(DType::kF32, width, in, 4, 0.5f), up(DType::kBF16, width, in, 5, 0.3f);
-    auto matrix = backend_->PackMatrix({{gate.view(), up.view()}}, Epilogue::kSiluGate).value();
+    auto matrix =
+        backend_->PackMatrix({{gate.view(), up.view()}}, Epilogue::kSiluGate, WeightFormat::kF32)
+            .value();
     EXPECT_EQ(matrix->out_features(), 2 * width);
     for (int64_t rows : {1, 6, 8, 9, 65, 130}) {
       const std::vector<float> x = RandomFloats(rows * in, 6);
@@ -94,7 +98,7 @@ TEST_P(LinearTest, SiluGateSurvivesLargeValues) {
   auto matrix =
       backend_
           ->PackMatrix({{{&weights[0], DType::kF32, 1, 1}, {&weights[1], DType::kF32, 1, 1}}},
-                       Epilogue::kSiluGate)
+                       Epilogue::kSiluGate, WeightFormat::kF32)
           .value();
   const std::vector<float> y = Run(*matrix, {1, -1, 0}, 3, 1);
   EXPECT_EQ(y[0], -1e6f);
@@ -106,7 +110,8 @@ TEST_P(LinearTest, SiluGateSurvivesLargeValues) {
 // by rounding only, which AgreesWithASumInDouble bounds.
 TEST_P(LinearTest, EqualShapesGiveEqualBits) {
   const Weights weights(DType::kF32, 300, 128, 7, 0.3f);
-  auto matrix = backend_->PackMatrix({{weights.view()}}, Epilogue::kNone).value();
+  auto matrix =
+      backend_->PackMatrix({{weights.view()}}, Epilogue::kNone, WeightFormat::kF32).value();
   for (int64_t rows : {1, 8, 33}) {
     std::vector<float> x = RandomFloats(rows * 128, 8);
     const std::vector<float> first = Run(*matrix, x, rows, 300);
@@ -122,8 +127,11 @@ TEST_P(LinearTest, EqualShapesGiveEqualBits) {
 // CPU; another device may choose its kernels by the number of rows.)
 TEST_P(LinearTest, AFewRowsHaveTheBitsOfEachAlone) {
   const Weights weights(DType::kF32, 70, 300, 14, 0.3f), up(DType::kF32, 70, 300, 15, 0.3f);
-  auto plain = backend_->PackMatrix({{weights.view()}}, Epilogue::kNone).value();
-  auto gated = backend_->PackMatrix({{weights.view(), up.view()}}, Epilogue::kSiluGate).value();
+  auto plain =
+      backend_->PackMatrix({{weights.view()}}, Epilogue::kNone, WeightFormat::kF32).value();
+  auto gated =
+      backend_->PackMatrix({{weights.view(), up.view()}}, Epilogue::kSiluGate, WeightFormat::kF32)
+          .value();
   const std::vector<float> x = RandomFloats(64 * 300, 16);
   for (const auto* matrix : {plain.get(), gated.get()}) {
     std::vector<float> alone;
@@ -142,7 +150,8 @@ TEST_P(LinearTest, AFewRowsHaveTheBitsOfEachAlone) {
 // More shapes than a backend keeps primitives for.
 TEST_P(LinearTest, ManyShapes) {
   const Weights weights(DType::kF32, 70, 16, 9, 0.3f);
-  auto matrix = backend_->PackMatrix({{weights.view()}}, Epilogue::kNone).value();
+  auto matrix =
+      backend_->PackMatrix({{weights.view()}}, Epilogue::kNone, WeightFormat::kF32).value();
   for (int64_t rows = 1; rows <= 300; ++rows) {
     const std::vector<float> x = RandomFloats(rows * 16, static_cast<uint32_t>(rows));
     const std::vector<float> y = Run(*matrix, x, rows, 70);
@@ -154,7 +163,8 @@ TEST_P(LinearTest, ManyShapes) {
 TEST_P(LinearTest, WeightsAreCounted) {
   const Weights weights(DType::kBF16, 70, 30, 10, 1);
   {
-    auto matrix = backend_->PackMatrix({{weights.view()}}, Epilogue::kNone).value();
+    auto matrix =
+        backend_->PackMatrix({{weights.view()}}, Epilogue::kNone, WeightFormat::kF32).value();
     EXPECT_GE(matrix->bytes(), 70 * 30 * 4);
     EXPECT_EQ(backend_->memory().weight_bytes, matrix->bytes());
   }
@@ -166,7 +176,7 @@ TEST_P(LinearTest, RefusesWhatDoesNotFit) {
   const Weights a(DType::kF32, 4, 8, 11, 1), b(DType::kF32, 4, 9, 12, 1),
       c(DType::kF32, 5, 8, 13, 1);
   const auto pack = [&](absl::Span<const WeightView> parts, Epilogue epilogue) {
-    return backend_->PackMatrix(parts, epilogue).status().code();
+    return backend_->PackMatrix(parts, epilogue, WeightFormat::kF32).status().code();
   };
   EXPECT_EQ(pack({}, Epilogue::kNone), kInvalid);
   EXPECT_EQ(pack({{a.view(), b.view()}}, Epilogue::kNone), kInvalid);
@@ -177,14 +187,14 @@ TEST_P(LinearTest, RefusesWhatDoesNotFit) {
   quantised.type = DType::kI8;
   EXPECT_EQ(pack({{quantised}}, Epilogue::kNone), absl::StatusCode::kUnimplemented);
 
-  auto matrix = backend_->PackMatrix({{a.view()}}, Epilogue::kNone).value();
+  auto matrix = backend_->PackMatrix({{a.view()}}, Epilogue::kNone, WeightFormat::kF32).value();
   auto in = backend_->Allocate(2, 8).value(), out = backend_->Allocate(2, 4).value();
   EXPECT_TRUE(backend_->Linear(*matrix, in->tensor(), out->tensor()).ok());
   EXPECT_EQ(backend_->Linear(*matrix, out->tensor(), out->tensor()).code(), kInvalid);
   EXPECT_EQ(backend_->Linear(*matrix, in->tensor(), in->tensor()).code(), kInvalid);
   EXPECT_EQ(backend_->Linear(*matrix, in->tensor().Rows(1), out->tensor()).code(), kInvalid);
   auto other = Make(GetParam() == Kind::kReference ? Kind::kCpuOneThread : Kind::kReference);
-  auto foreign = other->PackMatrix({{a.view()}}, Epilogue::kNone).value();
+  auto foreign = other->PackMatrix({{a.view()}}, Epilogue::kNone, WeightFormat::kF32).value();
   EXPECT_EQ(backend_->Linear(*foreign, in->tensor(), out->tensor()).code(), kInvalid);
 }
 

@@ -1,0 +1,313 @@
+// Packing of quantised panels, quantising of activations, and their product (Highway, dispatched at
+// run time). One kernel for any number of rows: a few run at the speed of memory, many near the
+// peak of the byte dot product.
+#include "kernels/cpu/quantised_panels.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/cpu/elementwise.h"
+
+// Instructions for products of bytes (VNNI) come with this target, which is off by default. Vectors
+// are kept in arrays, which the scalable ones cannot be.
+#define HWY_WANT_AVX3_DL
+#define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/quantised_panels.cc"
+#include "hwy/foreach_target.h"
+
+#include "hwy/highway.h"
+#include "kernels/cpu/quantised_dot-inl.h"
+
+LONGLEAF_BEFORE_NAMESPACE();
+namespace longleaf::kernels::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+using DF = hn::CappedTag<float, 16>;
+using VF = hn::Vec<DF>;
+
+// Register blocking: rows by vectors of columns, each with an integer and a float sum. Fewer rows
+// take more columns.
+#if HWY_TARGET <= HWY_AVX3 || HWY_ARCH_ARM_A64
+constexpr int64_t kMostRows = 6;
+constexpr int kVectorsForMany = 2;
+constexpr int kVectorsForFew = 4;  // up to kMostRows / 2 rows
+#else
+constexpr int64_t kMostRows = 2;
+constexpr int kVectorsForMany = 2;
+constexpr int kVectorsForFew = 4;
+#endif
+
+// How far ahead of the product a panel is asked for: decoding reads panels from memory, and the
+// hardware's own prefetcher stops at page boundaries.
+constexpr int64_t kAheadBytes = 4096;
+
+// The scales of NV vectors of columns at column `column`.
+template <WeightFormat kFormat, int NV>
+HWY_INLINE void LoadScales(const uint8_t* scales, int64_t column, VF (&out)[NV]) {
+  const DF df;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(df));
+  for (int v = 0; v < NV; ++v) {
+    const int64_t at = column + v * lanes;
+    if constexpr (kFormat == WeightFormat::kI8) {
+      out[v] = hn::Load(df, reinterpret_cast<const float*>(scales) + at);
+    } else {
+      const hn::Rebind<uint16_t, DF> d16;
+      const hn::Rebind<uint32_t, DF> d32;
+      const auto bits = hn::LoadU(d16, reinterpret_cast<const uint16_t*>(scales) + at);
+      out[v] = hn::BitCast(df, hn::ShiftLeft<16>(hn::PromoteTo(d32, bits)));
+    }
+  }
+}
+
+template <int64_t R, int NV>
+HWY_INLINE void AddQuad(const Weights (&w)[NV], const int8_t* numbers, int64_t stride,
+                        VI (&sum)[R][NV]) {
+  const DI di;
+  for (int64_t r = 0; r < R; ++r) {
+    int32_t quad;
+    std::memcpy(&quad, numbers + r * stride, sizeof(quad));
+    const Activations a = PrepareActivations(hn::Set(di, quad));
+    for (int v = 0; v < NV; ++v) sum[r][v] = Dot(sum[r][v], w[v], a);
+  }
+}
+
+// R rows by NV vectors of columns from `column` on, all groups. to: [R, kPanelColumns]
+template <WeightFormat kFormat, int64_t R, int NV>
+void MultiplyTile(const QuantisedProduct& p, int64_t row, int64_t column, float* to) {
+  constexpr int64_t kGroup = GroupOf(kFormat);
+  constexpr int64_t kNumbers =
+      GroupBytes(kFormat) -
+      kPanelColumns * (kFormat == WeightFormat::kI8 ? sizeof(float) : sizeof(uint16_t));
+  constexpr int64_t kStep = kPanelColumns * 4;  // bytes
+  const DF df;
+  const DI di;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(df));
+  const int64_t stride = p.groups * kGroup;
+  const uint8_t* group = p.panel;
+  const int8_t* numbers = p.numbers + row * stride;
+  const ActivationScale* scales = p.scales + row * p.groups;
+  VF total[R][NV];
+  for (int64_t r = 0; r < R; ++r) {
+    for (int v = 0; v < NV; ++v) total[r][v] = hn::Zero(df);
+  }
+  for (int64_t g = 0; g < p.groups; ++g, group += GroupBytes(kFormat), numbers += kGroup) {
+    VI sum[R][NV];
+    for (int64_t r = 0; r < R; ++r) {
+      const VI correction = hn::Set(di, scales[r * p.groups + g].correction);
+      for (int v = 0; v < NV; ++v) sum[r][v] = correction;
+    }
+    const uint8_t* from = group + column * 4;
+    for (int64_t step = 0; step < kNumbers / kStep; ++step, from += kStep) {
+      if (NV == kVectorsForFew) __builtin_prefetch(from + kAheadBytes);
+      if (NV == kVectorsForFew && sizeof(VI) * NV > 64) {
+        for (int line = 1; line < static_cast<int>(sizeof(VI)) * NV / 64; ++line) {
+          __builtin_prefetch(from + kAheadBytes + 64 * line);
+        }
+      }
+      Weights w[NV];
+      if constexpr (kFormat == WeightFormat::kI8) {
+        for (int v = 0; v < NV; ++v) {
+          w[v] =
+              PrepareWeights(hn::Load(di, reinterpret_cast<const int32_t*>(from + v * lanes * 4)));
+        }
+        AddQuad<R, NV>(w, numbers + step * 4, stride, sum);
+      } else {
+        const VI low = hn::Set(di, 0x0F0F0F0F);
+        VI both[NV];
+        for (int v = 0; v < NV; ++v) {
+          both[v] = hn::Load(di, reinterpret_cast<const int32_t*>(from + v * lanes * 4));
+          w[v] = PrepareWeights(hn::And(both[v], low));
+        }
+        AddQuad<R, NV>(w, numbers + step * 8, stride, sum);
+        for (int v = 0; v < NV; ++v) {
+          w[v] = PrepareWeights(hn::And(hn::ShiftRight<4>(both[v]), low));
+        }
+        AddQuad<R, NV>(w, numbers + step * 8 + 4, stride, sum);
+      }
+    }
+    VF weight_scales[NV];
+    LoadScales<kFormat, NV>(group + kNumbers, column, weight_scales);
+    for (int64_t r = 0; r < R; ++r) {
+      const VF scale = hn::Set(df, scales[r * p.groups + g].scale);
+      for (int v = 0; v < NV; ++v) {
+        total[r][v] =
+            hn::MulAdd(hn::ConvertTo(df, sum[r][v]), hn::Mul(weight_scales[v], scale), total[r][v]);
+      }
+    }
+  }
+  for (int64_t r = 0; r < R; ++r) {
+    for (int v = 0; v < NV; ++v) {
+      hn::Store(total[r][v], df, to + r * kPanelColumns + column + v * lanes);
+    }
+  }
+}
+
+template <WeightFormat kFormat, int64_t R, int NV>
+void MultiplyRows(const QuantisedProduct& p, int64_t row) {
+  const DF df;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(df));
+  HWY_ALIGN float tile[R * kPanelColumns];
+  for (int64_t column = 0; column < p.columns; column += NV * lanes) {
+    MultiplyTile<kFormat, R, NV>(p, row, column, tile);
+  }
+  for (int64_t r = 0; r < R; ++r) {
+    const float* from = tile + r * kPanelColumns;
+    float* to = p.out + (row + r) * p.out_stride;
+    if (!p.add) {
+      std::copy_n(from, p.columns, to);
+      continue;
+    }
+    int64_t c = 0;
+    for (; c + lanes <= p.columns; c += lanes) {
+      hn::StoreU(hn::Add(hn::LoadU(df, to + c), hn::Load(df, from + c)), df, to + c);
+    }
+    for (; c < p.columns; ++c) to[c] += from[c];
+  }
+}
+
+template <WeightFormat kFormat>
+void MultiplyAll(const QuantisedProduct& p) {
+  // Groups of even height, so that none reads the panel for one row.
+  const int64_t blocks = (p.rows + kMostRows - 1) / kMostRows;
+  for (int64_t b = 0; b < blocks; ++b) {
+    const int64_t row = p.rows * b / blocks;
+    switch (p.rows * (b + 1) / blocks - row) {
+      case 1:
+        MultiplyRows<kFormat, 1, kVectorsForFew>(p, row);
+        break;
+#if HWY_TARGET <= HWY_AVX3 || HWY_ARCH_ARM_A64
+      case 2:
+        MultiplyRows<kFormat, 2, kVectorsForFew>(p, row);
+        break;
+      case 3:
+        MultiplyRows<kFormat, 3, kVectorsForFew>(p, row);
+        break;
+      case 4:
+        MultiplyRows<kFormat, 4, kVectorsForMany>(p, row);
+        break;
+      case 5:
+        MultiplyRows<kFormat, 5, kVectorsForMany>(p, row);
+        break;
+#endif
+      default:
+        MultiplyRows<kFormat, kMostRows, kVectorsForMany>(p, row);
+    }
+  }
+}
+
+void Multiply(const QuantisedProduct& p) {
+  p.format == WeightFormat::kI8 ? MultiplyAll<WeightFormat::kI8>(p)
+                                : MultiplyAll<WeightFormat::kI4>(p);
+}
+
+// QuantiseI8 of quantised.h with vectors: the same operations, so the same bits. Returns the sum of
+// the numbers too. count is a multiple of the vectors' lanes.
+ActivationScale QuantiseGroup(const float* x, int64_t count, int8_t* q) {
+  const DF df;
+  const DI di;
+  const hn::Rebind<int8_t, DF> d8;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(df));
+  VF most = hn::Zero(df);
+  for (int64_t i = 0; i < count; i += lanes) most = hn::Max(most, hn::Abs(hn::LoadU(df, x + i)));
+  const float largest = hn::GetLane(hn::MaxOfLanes(df, most));
+  if (!(largest >= kSmallestGroup)) {
+    std::fill_n(q, count, int8_t{0});
+    return {0, 0};
+  }
+  const VF inverse = hn::Set(df, 127.0f / largest);
+  VI sum = hn::Zero(di);
+  for (int64_t i = 0; i < count; i += lanes) {
+    VI number = hn::NearestInt(hn::Mul(hn::LoadU(df, x + i), inverse));
+    number = hn::Max(hn::Min(number, hn::Set(di, 127)), hn::Set(di, -127));
+    sum = hn::Add(sum, number);
+    hn::StoreU(hn::DemoteTo(d8, number), d8, q + i);
+  }
+  return {largest / 127.0f, hn::GetLane(hn::SumOfLanes(di, sum))};
+}
+
+void QuantiseRow(WeightFormat format, const float* in, int64_t in_features, int8_t* numbers,
+                 ActivationScale* scales) {
+  const int64_t group = GroupOf(format);
+  const int32_t offset = format == WeightFormat::kI8 ? 128 : 8;
+  for (int64_t begin = 0; begin < in_features; begin += group, ++scales) {
+    const float* x = in + begin;
+    float rest[kMostGroup];
+    if (in_features - begin < group) {
+      std::fill_n(rest, kMostGroup, 0.0f);
+      x = std::copy_n(x, in_features - begin, rest) - (in_features - begin);
+    }
+    *scales = QuantiseGroup(x, group, numbers + begin);
+    scales->correction *= -offset;
+  }
+}
+
+}  // namespace longleaf::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace longleaf::kernels {
+namespace {
+
+// The numbers of one group of one output, into their places in the panel.
+void PackGroup(WeightFormat format, const float* x, int64_t count, int64_t column,
+               uint8_t* panel_group) {
+  const int64_t group = GroupOf(format);
+  uint8_t* const scale_at = panel_group + GroupBytes(format);
+  if (format == WeightFormat::kI8) {
+    int8_t q[kMostGroup] = {};
+    const float scale = QuantiseI8(x, count, q);
+    for (int64_t i = 0; i < group; ++i) {
+      panel_group[(i / 4 * kPanelColumns + column) * 4 + i % 4] = static_cast<uint8_t>(q[i] + 128);
+    }
+    std::memcpy(scale_at + (column - kPanelColumns) * 4, &scale, sizeof(scale));
+    return;
+  }
+  uint8_t q[kMostGroup];
+  std::fill_n(q, kMostGroup, uint8_t{8});
+  const float scale = QuantiseI4(x, count, q);
+  for (int64_t i = 0; i < group; i += 8) {
+    for (int64_t j = 0; j < 4; ++j) {
+      panel_group[(i / 8 * kPanelColumns + column) * 4 + j] =
+          static_cast<uint8_t>(q[i + j] | q[i + 4 + j] << 4);
+    }
+  }
+  uint32_t bits;
+  std::memcpy(&bits, &scale, sizeof(bits));
+  const uint16_t half = static_cast<uint16_t>(bits >> 16);
+  std::memcpy(scale_at + (column - kPanelColumns) * 2, &half, sizeof(half));
+}
+
+}  // namespace
+
+HWY_EXPORT(Multiply);
+HWY_EXPORT(QuantiseRow);
+
+void MultiplyQuantisedPanel(const QuantisedProduct& product) {
+  HWY_DYNAMIC_DISPATCH(Multiply)(product);
+}
+
+void QuantiseActivations(WeightFormat format, const float* in, int64_t in_features, int8_t* numbers,
+                         ActivationScale* scales) {
+  HWY_DYNAMIC_DISPATCH(QuantiseRow)(format, in, in_features, numbers, scales);
+}
+
+void PackQuantisedPanel(const PanelSource& source, WeightFormat format, uint8_t* panel) {
+  const int64_t group = GroupOf(format);
+  const int64_t depth = source.in_features;
+  for (int64_t begin = 0; begin < depth; begin += group, panel += GroupBytes(format)) {
+    const int64_t count = std::min(group, depth - begin);
+    for (int64_t n = 0; n < kPanelColumns; ++n) {
+      float x[kMostGroup] = {};
+      if (n < source.columns) {
+        const char* from =
+            static_cast<const char*>(source.rows[n]) + begin * SizeOf(source.types[n]);
+        ToFloat(from, source.types[n], count, x);
+      }
+      PackGroup(format, x, count, n, panel);
+    }
+  }
+}
+
+}  // namespace longleaf::kernels
+#endif  // HWY_ONCE

@@ -1,0 +1,80 @@
+#include "kernels/quantised.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+namespace longleaf::kernels {
+namespace {
+
+// The nearest integer to x in lo .. hi; lo for what is not a number.
+int Nearest(float x, float lo, float hi) {
+  const float rounded = std::nearbyint(x);
+  return static_cast<int>(rounded > lo ? std::min(rounded, hi) : lo);
+}
+
+// The bfloat16 nearest to x, ties to even. x is finite and far from the largest.
+float RoundToBF16(float x) {
+  uint32_t bits;
+  std::memcpy(&bits, &x, sizeof(bits));
+  bits = (bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000;
+  std::memcpy(&x, &bits, sizeof(bits));
+  return x;
+}
+
+// Of the largest magnitude, the first of equals.
+float Extreme(const float* x, int64_t count) {
+  float extreme = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    if (std::abs(x[i]) > std::abs(extreme)) extreme = x[i];
+  }
+  return extreme;
+}
+
+}  // namespace
+
+float QuantiseI8(const float* x, int64_t count, int8_t* q) {
+  const float largest = std::abs(Extreme(x, count));
+  if (!(largest >= kSmallestGroup)) {
+    std::fill_n(q, count, int8_t{0});
+    return 0;
+  }
+  const float inverse = 127.0f / largest;
+  for (int64_t i = 0; i < count; ++i) {
+    q[i] = static_cast<int8_t>(Nearest(x[i] * inverse, -127, 127));
+  }
+  return largest / 127.0f;
+}
+
+float QuantiseI4(const float* x, int64_t count, uint8_t* q) {
+  const float extreme = Extreme(x, count);
+  if (!(std::abs(extreme) >= kSmallestGroup)) {
+    std::fill_n(q, count, uint8_t{8});
+    return 0;
+  }
+  const float scale = RoundToBF16(extreme / -8.0f);
+  for (int64_t i = 0; i < count; ++i) {
+    q[i] = static_cast<uint8_t>(Nearest(x[i] / scale + 8.0f, 0, 15));
+  }
+  return scale;
+}
+
+void RoundRow(WeightFormat format, bool as_weights, int64_t count, float* x) {
+  const int64_t group = GroupOf(format);
+  if (group == 0) return;
+  for (int64_t begin = 0; begin < count; begin += group) {
+    const int64_t size = std::min(group, count - begin);
+    float* const from = x + begin;
+    if (as_weights && format == WeightFormat::kI4) {
+      uint8_t q[kMostGroup];
+      const float scale = QuantiseI4(from, size, q);
+      for (int64_t i = 0; i < size; ++i) from[i] = static_cast<float>(q[i] - 8) * scale;
+    } else {
+      int8_t q[kMostGroup];
+      const float scale = QuantiseI8(from, size, q);
+      for (int64_t i = 0; i < size; ++i) from[i] = static_cast<float>(q[i]) * scale;
+    }
+  }
+}
+
+}  // namespace longleaf::kernels
