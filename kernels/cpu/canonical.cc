@@ -24,17 +24,19 @@ struct Piece {
 };
 
 template <class Body>
-void ForEachPiece(const CpuState& state, float* const* pages, StatePart part, int64_t first,
+void ForEachPiece(const CpuState& state, std::byte* const* pages, StatePart part, int64_t first,
                   int64_t count, const Body& body) {
   const int64_t d = state.shape().head_dim, heads = state.heads(part);
+  const PageLayout layout = state.layout(part);
   for (int64_t token = first; token < first + count;) {
     const int64_t slot = token % kPageTokens;
     const int64_t tokens = std::min(kPageTokens - slot, first + count - token);
-    float* page = pages[token / kPageTokens];
+    std::byte* page = pages[token / kPageTokens];
     for (int64_t h = 0; h < heads; ++h) {
       const int64_t key_at = ((token - first) * heads + h) * d * kFloat;
-      body(Piece{page + PageKeyOffset(h, d) + slot, page + PageValueOffset(heads, h, d) + slot * d,
-                 tokens, key_at, key_at + count * heads * d * kFloat});
+      body(Piece{reinterpret_cast<float*>(page + layout.keys(h)) + slot,
+                 reinterpret_cast<float*>(page + layout.values(h)) + slot * d, tokens, key_at,
+                 key_at + count * heads * d * kFloat});
     }
     token += tokens;
   }

@@ -4,20 +4,23 @@
 #ifndef LONGLEAF_KERNELS_CPU_CCA_ATTENTION_H_
 #define LONGLEAF_KERNELS_CPU_CCA_ATTENTION_H_
 
+#include <cstddef>
 #include <cstdint>
 
 #include "absl/types/span.h"
 #include "kernels/attention_policy.h"
+#include "kernels/backend.h"
 
 namespace longleaf::kernels {
 
 class ThreadPool;
 
 struct AttentionDims {
-  int64_t query_heads = 0;  // H
-  int64_t kv_heads = 0;     // Hkv, divides H
-  int64_t core_heads = 0;   // H or Hkv
-  int64_t head_dim = 0;     // d
+  int64_t query_heads = 0;    // H
+  int64_t kv_heads = 0;       // Hkv, divides H
+  int64_t core_heads = 0;     // H or Hkv
+  int64_t head_dim = 0;       // d
+  DType dtype = DType::kF32;  // of the pages
 };
 
 // One member of the batch: consecutive queries of one state, one layer.
@@ -28,8 +31,8 @@ struct AttentionItem {
   float* out = nullptr;          // [rows, H * d]
   // Page p holds tokens p * kPageTokens ..; layout in page.h. Pages that no query of this item can
   // see may be null. Keys and values of the rows themselves are already in the raw pages.
-  const float* const* core_pages = nullptr;
-  const float* const* raw_pages = nullptr;
+  const std::byte* const* core_pages = nullptr;
+  const std::byte* const* raw_pages = nullptr;
   // See BatchItem::attention_mass; nullptr when not wanted.
   float* attention_mass = nullptr;
 };

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <numbers>
@@ -47,6 +48,11 @@ inline void LoadQueries(const AttentionBlock& block, Scratch& scratch) {
       for (int64_t i = 0; i < d; ++i) to[i] = from[i] * scale;
     }
   }
+}
+
+// Floats of a page, at a byte offset.
+inline const float* Floats(const std::byte* page, int64_t offset) {
+  return reinterpret_cast<const float*>(page + offset);
 }
 
 // Keys and values of one head in one page.
@@ -127,12 +133,13 @@ inline bool FindEdges(const AttentionBlock& block, bool raw, int64_t first, Scra
 inline void AttendPages(const AttentionBlock& block, Scratch& scratch, int64_t base, int64_t rows,
                         bool raw, int64_t begin, int64_t end, int64_t heads, int64_t head) {
   const int64_t d = block.dims->head_dim;
-  const float* const* pages = raw ? block.raw_pages : block.core_pages;
+  const PageLayout layout{block.dims->dtype, heads, d};
+  const std::byte* const* pages = raw ? block.raw_pages : block.core_pages;
   for (int64_t number = begin; number < end; ++number) {
-    const Tile tile = {pages[number] + PageKeyOffset(head, d),
-                       pages[number] + PageValueOffset(heads, head, d)};
+    const Tile tile = {Floats(pages[number], layout.keys(head)),
+                       Floats(pages[number], layout.values(head))};
     const float* next_keys =
-        number + 1 < end ? pages[number + 1] + PageKeyOffset(head, d) : nullptr;
+        number + 1 < end ? Floats(pages[number + 1], layout.keys(head)) : nullptr;
     const bool edge = FindEdges(block, raw, number * kPageTokens, scratch);
     AttendTile(scratch, base, rows, block.tokens, d, tile, next_keys, edge);
   }
@@ -195,8 +202,9 @@ void TileMass(const AttentionPolicy& policy, const AttentionDims& dims, int64_t 
   const KeyTiles tiles = TilesSeen(policy, last - 1, 1);
   const bool raw = tile >= tiles.core;
   const int64_t number = raw ? tiles.raw_first + tile - tiles.core : tile;
-  const float* page = (raw ? item.raw_pages : item.core_pages)[number];
+  const std::byte* page = (raw ? item.raw_pages : item.core_pages)[number];
   const int64_t page_heads = raw ? dims.kv_heads : dims.core_heads;
+  const PageLayout layout{dims.dtype, page_heads, d};
   const int64_t first = number * kPageTokens;
   const int64_t seen_first = raw ? policy.FirstRaw(last) : 0;
   const int64_t seen_end = raw ? last : policy.CoresVisible(last);
@@ -218,7 +226,7 @@ void TileMass(const AttentionPolicy& policy, const AttentionDims& dims, int64_t 
     LoadQueries(row, scratch);
     const int64_t page_head = h / (dims.query_heads / page_heads);
     Ahead nothing;
-    ScoreRowsOf(1, scratch.query, d, page + PageKeyOffset(page_head, d), nothing, j0, j1, scores);
+    ScoreRowsOf(1, scratch.query, d, Floats(page, layout.keys(page_head)), nothing, j0, j1, scores);
     const auto reference = hn::Set(df, stats[2 * h]);
     const auto inverse = hn::Set(df, stats[2 * h + 1]);
     for (int64_t j = j0 / lanes * lanes; j < j1; j += lanes) {

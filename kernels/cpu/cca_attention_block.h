@@ -5,6 +5,7 @@
 #define LONGLEAF_KERNELS_CPU_CCA_ATTENTION_BLOCK_H_
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 
 #include "absl/types/span.h"
@@ -62,8 +63,8 @@ struct AttentionBlock {
   const AttentionDims* dims = nullptr;
   const AttentionItem* item = nullptr;      // null with `gathered`
   const GatheredToken* gathered = nullptr;  // [tokens] or null
-  const float* const* core_pages = nullptr;
-  const float* const* raw_pages = nullptr;
+  const std::byte* const* core_pages = nullptr;
+  const std::byte* const* raw_pages = nullptr;
   int64_t query_stride = 0;
   int64_t row = 0;
   int64_t tokens = 0;

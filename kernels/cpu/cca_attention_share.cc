@@ -17,7 +17,7 @@ constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
 // One item's pages of one part, from the first that is not dealt with yet.
 struct Entry {
   int64_t item = 0;
-  const float* const* pages = nullptr;
+  const std::byte* const* pages = nullptr;
   int64_t begin = 0;
   int64_t end = 0;
   bool whole = true;  // `begin` is the first page that the item sees
@@ -50,7 +50,7 @@ std::vector<Family> FindFamilies(std::vector<Entry>& entries) {
     if (begins.empty() || begins.back() != entry.begin) begins.push_back(entry.begin);
   }
   std::vector<Family> families;
-  absl::flat_hash_map<const float*, size_t> family_at;
+  absl::flat_hash_map<const std::byte*, size_t> family_at;
   for (const Entry& entry : entries) {
     const auto found = family_at.find(entry.pages[entry.begin]);
     if (found != family_at.end()) {

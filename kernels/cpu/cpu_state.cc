@@ -27,7 +27,7 @@ CpuState::~CpuState() {
 void CpuState::ReleaseAll() {
   for (std::vector<Table>& layers : tables_) {
     for (Table& table : layers) {
-      for (float* page : table) {
+      for (std::byte* page : table) {
         if (page != nullptr) pool_->Release(page);
       }
       table.clear();
@@ -35,19 +35,15 @@ void CpuState::ReleaseAll() {
   }
 }
 
-int64_t CpuState::PageFloatsOf(StatePart part) const {
-  return PageFloats(heads(part), shape_.head_dim);
-}
-
 int64_t CpuState::bytes() const {
-  int64_t floats = 0;
+  int64_t bytes = 0;
   for (StatePart part : kParts) {
     for (const Table& table : tables_[Index(part)]) {
-      floats += PageFloatsOf(part) *
-                std::count_if(table.begin(), table.end(), [](float* p) { return p != nullptr; });
+      bytes += layout(part).bytes() *
+               std::count_if(table.begin(), table.end(), [](std::byte* p) { return p != nullptr; });
     }
   }
-  return floats * int64_t{sizeof(float)};
+  return bytes;
 }
 
 void CpuState::ShareAll(const CpuState& parent) {
@@ -57,7 +53,7 @@ void CpuState::ShareAll(const CpuState& parent) {
   if (parent.progress_ != nullptr && !parent.progress_->Complete()) progress_ = parent.progress_;
   for (const std::vector<Table>& layers : tables_) {
     for (const Table& table : layers) {
-      for (float* page : table) {
+      for (std::byte* page : table) {
         if (page != nullptr) PagePool::Share(page);
       }
     }
@@ -68,34 +64,35 @@ int64_t CpuState::SharedPartialPage(StatePart part, int64_t layer, int64_t after
   const int64_t count = CountOf(part);
   if (after == count || count % kPageTokens == 0) return -1;
   const int64_t index = count / kPageTokens;
-  const float* page = tables_[Index(part)][static_cast<size_t>(layer)][static_cast<size_t>(index)];
+  const std::byte* page =
+      tables_[Index(part)][static_cast<size_t>(layer)][static_cast<size_t>(index)];
   return PagePool::IsShared(page) ? index : -1;
 }
 
 int64_t CpuState::BytesToGrow(int64_t rows) const {
-  int64_t floats = 0;
+  int64_t bytes = 0;
   for (StatePart part : kParts) {
     const int64_t after =
         part == StatePart::kCore ? shape_.policy.CoresAfter(tokens_ + rows) : tokens_ + rows;
     for (int64_t layer = 0; layer < shape_.layers; ++layer) {
       const int64_t copies = SharedPartialPage(part, layer, after) >= 0 ? 1 : 0;
-      floats += (PagesFor(after) - PagesFor(CountOf(part)) + copies) * PageFloatsOf(part);
+      bytes += (PagesFor(after) - PagesFor(CountOf(part)) + copies) * layout(part).bytes();
     }
   }
-  return floats * int64_t{sizeof(float)};
+  return bytes;
 }
 
 bool CpuState::GrowPart(StatePart part, int64_t layer, int64_t after) {
   Table& table = tables_[Index(part)][static_cast<size_t>(layer)];
-  const int64_t floats = PageFloatsOf(part);
+  const int64_t bytes = layout(part).bytes();
   const int64_t partial = SharedPartialPage(part, layer, after);
   if (partial >= 0) {
-    float* copy = pool_->Take(floats);
+    std::byte* copy = pool_->Take(bytes);
     if (copy == nullptr) return false;
     copies_.push_back({part, layer, partial, copy, false});
   }
   for (int64_t more = PagesFor(after) - static_cast<int64_t>(table.size()); more > 0; --more) {
-    float* page = pool_->Take(floats);
+    std::byte* page = pool_->Take(bytes);
     if (page == nullptr) return false;
     table.push_back(page);
   }
@@ -118,9 +115,9 @@ bool CpuState::Grow(int64_t rows) {
 }
 
 void CpuState::Make(Copy& copy) {
-  float*& entry =
+  std::byte*& entry =
       tables_[Index(copy.part)][static_cast<size_t>(copy.layer)][static_cast<size_t>(copy.index)];
-  std::copy_n(entry, PageFloatsOf(copy.part), copy.page);
+  std::copy_n(entry, layout(copy.part).bytes(), copy.page);
   std::swap(entry, copy.page);
   copy.made = true;
 }
@@ -176,7 +173,7 @@ void CpuState::Commit() {
   first_raw_ = std::max(first_raw_, shape_.policy.FirstRaw(tokens_));
   for (Table& table : tables_[Index(StatePart::kRaw)]) {
     for (int64_t p = old_first_raw / kPageTokens; p < first_raw_ / kPageTokens; ++p) {
-      float*& page = table[static_cast<size_t>(p)];
+      std::byte*& page = table[static_cast<size_t>(p)];
       if (page != nullptr) pool_->Release(page);
       page = nullptr;
     }
@@ -192,7 +189,7 @@ bool CpuState::PrepareImport(int64_t tokens, int64_t first_raw) {
     for (Table& table : tables_[Index(part)]) {
       table.assign(static_cast<size_t>(end), nullptr);
       for (int64_t p = first; p < end; ++p) {
-        table[static_cast<size_t>(p)] = pool_->Take(PageFloatsOf(part));
+        table[static_cast<size_t>(p)] = pool_->Take(layout(part).bytes());
         if (table[static_cast<size_t>(p)] == nullptr) {
           ReleaseAll();
           return false;

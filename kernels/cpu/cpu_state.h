@@ -5,11 +5,13 @@
 #define LONGLEAF_KERNELS_CPU_CPU_STATE_H_
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <vector>
 
 #include "kernels/backend.h"
+#include "kernels/cpu/page.h"
 #include "kernels/cpu/page_pool.h"
 #include "kernels/import_progress.h"
 
@@ -54,20 +56,22 @@ class CpuState : public State {
   ImportProgress* import() { return import_tables_[0].empty() ? nullptr : progress_.get(); }
 
   // Page tables of a layer. Entries that hold nothing readable are null.
-  float* const* pages(StatePart part, int64_t layer) const {
+  std::byte* const* pages(StatePart part, int64_t layer) const {
     return tables_[Index(part)][static_cast<size_t>(layer)].data();
   }
   // Those that PrepareImport made. Steps do not change them, so that importers may follow them
   // meanwhile; the pages stay this state's until every layer is ready.
-  float* const* import_pages(StatePart part, int64_t layer) const {
+  std::byte* const* import_pages(StatePart part, int64_t layer) const {
     return import_tables_[Index(part)][static_cast<size_t>(layer)].data();
   }
   int64_t heads(StatePart part) const {
     return part == StatePart::kCore ? shape_.core_heads() : shape_.kv_heads;
   }
+  // Of every page of that part.
+  PageLayout layout(StatePart part) const { return {shape_.dtype, heads(part), shape_.head_dim}; }
 
  private:
-  using Table = std::vector<float*>;
+  using Table = std::vector<std::byte*>;
   using Tables = std::array<std::vector<Table>, 2>;  // [part][layer][page]
   // A shared page that this step writes to, and so has to copy. Once `made`, the copy is in the
   // table and `page` is the shared one, which keeps its reference until the step ends.
@@ -75,12 +79,11 @@ class CpuState : public State {
     StatePart part;
     int64_t layer;
     int64_t index;
-    float* page;
+    std::byte* page;
     bool made;
   };
 
   static size_t Index(StatePart part) { return part == StatePart::kCore ? 0 : 1; }
-  int64_t PageFloatsOf(StatePart part) const;
   int64_t CountOf(StatePart part) const { return part == StatePart::kCore ? cores() : tokens_; }
   // The last written page, when a step that adds to `part` has to copy it first; -1: none.
   int64_t SharedPartialPage(StatePart part, int64_t layer, int64_t after) const;

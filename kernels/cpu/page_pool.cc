@@ -2,7 +2,6 @@
 #include "kernels/cpu/page_pool.h"
 
 #include <algorithm>
-#include <limits>
 #include <new>
 
 #include "kernels/aligned.h"
@@ -11,67 +10,71 @@ namespace longleaf::kernels {
 namespace {
 
 struct Header {
-  int64_t floats;
+  int64_t bytes;
   int64_t references;
 };
-constexpr int64_t kHeaderFloats = 16;
-static_assert(sizeof(Header) <= kHeaderFloats * sizeof(float));
+constexpr int64_t kHeaderBytes = 64;
+static_assert(sizeof(Header) <= kHeaderBytes);
 
-Header& HeaderOf(float* page) { return *reinterpret_cast<Header*>(page - kHeaderFloats); }
-const Header& HeaderOf(const float* page) {
-  return *reinterpret_cast<const Header*>(page - kHeaderFloats);
+Header& HeaderOf(std::byte* page) { return *reinterpret_cast<Header*>(page - kHeaderBytes); }
+const Header& HeaderOf(const std::byte* page) {
+  return *reinterpret_cast<const Header*>(page - kHeaderBytes);
 }
-int64_t BytesOf(int64_t floats) { return floats * int64_t{sizeof(float)}; }
-void Free(float* page) { FreeAligned()(page - kHeaderFloats); }
+// Memory for a page and its header, or null.
+std::byte* Allocate(int64_t bytes) {
+  constexpr int64_t kFloat = sizeof(float);
+  AlignedFloats memory = AllocateFloats((kHeaderBytes + bytes + kFloat - 1) / kFloat);
+  return reinterpret_cast<std::byte*>(memory.release());
+}
+void Free(std::byte* page) { FreeAligned()(reinterpret_cast<float*>(page - kHeaderBytes)); }
 
 }  // namespace
 
 PagePool::~PagePool() {
-  for (auto& [floats, pages] : free_pages_) {
-    for (float* page : pages) Free(page);
+  for (auto& [bytes, pages] : free_pages_) {
+    for (std::byte* page : pages) Free(page);
   }
 }
 
-float* PagePool::Take(int64_t floats) {
-  const int64_t bytes = BytesOf(floats);
+std::byte* PagePool::Take(int64_t bytes) {
   if (!Fits(bytes)) return nullptr;
-  float* page = nullptr;
-  const auto same_size = free_pages_.find(floats);
+  std::byte* page = nullptr;
+  const auto same_size = free_pages_.find(bytes);
   if (same_size != free_pages_.end() && !same_size->second.empty()) {
     page = same_size->second.back();
     same_size->second.pop_back();
     free_bytes_ -= bytes;
   } else {
     Trim(bytes);
-    AlignedFloats memory = AllocateFloats(kHeaderFloats + floats);
+    std::byte* const memory = Allocate(bytes);
     if (memory == nullptr) return nullptr;
-    page = memory.release() + kHeaderFloats;
-    new (page - kHeaderFloats) Header{floats, 0};
+    new (memory) Header{bytes, 0};
+    page = memory + kHeaderBytes;
   }
   HeaderOf(page).references = 1;
   used_bytes_ += bytes;
-  if (poison_) std::fill_n(page, floats, std::numeric_limits<float>::quiet_NaN());
+  if (poison_) std::fill_n(page, bytes, std::byte{0xff});
   return page;
 }
 
-void PagePool::Share(float* page) { ++HeaderOf(page).references; }
+void PagePool::Share(std::byte* page) { ++HeaderOf(page).references; }
 
-bool PagePool::IsShared(const float* page) { return HeaderOf(page).references > 1; }
+bool PagePool::IsShared(const std::byte* page) { return HeaderOf(page).references > 1; }
 
-void PagePool::Release(float* page) {
+void PagePool::Release(std::byte* page) {
   Header& header = HeaderOf(page);
   if (--header.references > 0) return;
-  used_bytes_ -= BytesOf(header.floats);
-  free_bytes_ += BytesOf(header.floats);
-  free_pages_[header.floats].push_back(page);
+  used_bytes_ -= header.bytes;
+  free_bytes_ += header.bytes;
+  free_pages_[header.bytes].push_back(page);
 }
 
 void PagePool::Trim(int64_t bytes) {
-  for (auto& [floats, pages] : free_pages_) {
+  for (auto& [page_bytes, pages] : free_pages_) {
     while (!pages.empty() && free_bytes_ > capacity_bytes_ - used_bytes_ - bytes) {
       Free(pages.back());
       pages.pop_back();
-      free_bytes_ -= BytesOf(floats);
+      free_bytes_ -= page_bytes;
     }
   }
 }

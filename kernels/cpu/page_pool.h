@@ -1,11 +1,12 @@
 // The memory of attention states: refcounted pages under one hard limit.
 //
-// A page is named by its floats, 64-byte aligned. Freed pages are kept for the next user of the
+// A page is named by its bytes, 64-byte aligned. Freed pages are kept for the next user of the
 // same size and handed out as they are, not cleared: readers never look past what a state has
 // written. For one thread at a time.
 #ifndef LONGLEAF_KERNELS_CPU_PAGE_POOL_H_
 #define LONGLEAF_KERNELS_CPU_PAGE_POOL_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <vector>
@@ -14,20 +15,20 @@ namespace longleaf::kernels {
 
 class PagePool {
  public:
-  // With `poison`, pages are handed out full of NaN: tests see by it that nothing unwritten is
-  // read.
+  // With `poison`, pages are handed out full of one bits, NaN in every float type: tests see by it
+  // that nothing unwritten is read.
   PagePool(int64_t capacity_bytes, bool poison)
       : capacity_bytes_(capacity_bytes), poison_(poison) {}
   ~PagePool();
   PagePool(const PagePool&) = delete;
   PagePool& operator=(const PagePool&) = delete;
 
-  // A page of `floats` floats with one reference, or null when the limit or the machine's memory is
+  // A page of `bytes` bytes with one reference, or null when the limit or the machine's memory is
   // reached.
-  float* Take(int64_t floats);
-  static void Share(float* page);           // one more reference
-  static bool IsShared(const float* page);  // more than one reference
-  void Release(float* page);                // one reference less; the last frees the page
+  std::byte* Take(int64_t bytes);
+  static void Share(std::byte* page);           // one more reference
+  static bool IsShared(const std::byte* page);  // more than one reference
+  void Release(std::byte* page);                // one reference less; the last frees the page
 
   int64_t capacity_bytes() const { return capacity_bytes_; }
   int64_t used_bytes() const { return used_bytes_; }
@@ -43,8 +44,8 @@ class PagePool {
   const int64_t capacity_bytes_;
   const bool poison_;
   int64_t used_bytes_ = 0;
-  int64_t free_bytes_ = 0;                             // used_ + free_ <= capacity
-  std::map<int64_t, std::vector<float*>> free_pages_;  // by floats of a page
+  int64_t free_bytes_ = 0;                                 // used_ + free_ <= capacity
+  std::map<int64_t, std::vector<std::byte*>> free_pages_;  // by bytes of a page
 };
 
 }  // namespace longleaf::kernels

@@ -37,16 +37,17 @@ struct PoolTask {
 void WritePage(const CpuState& state, StatePart part, int64_t layer, int64_t token, int64_t count,
                const float* key, int64_t stride) {
   const int64_t d = state.shape().head_dim, heads = state.shape().kv_heads;
-  float* page = state.pages(part, layer)[token / kPageTokens];
+  const PageLayout layout = state.layout(part);
+  std::byte* page = state.pages(part, layer)[token / kPageTokens];
   const int64_t slot = token % kPageTokens;
   for (int64_t h = 0; h < heads; ++h) {
-    float* keys = page + PageKeyOffset(h, d) + slot;
+    auto* keys = reinterpret_cast<float*>(page + layout.keys(h)) + slot;
     for (int64_t k = 0; k < d; ++k) {
       for (int64_t r = 0; r < count; ++r) {
         keys[k * kPageTokens + r] = key[r * stride + h * d + k];
       }
     }
-    float* values = page + PageValueOffset(heads, h, d) + slot * d;
+    auto* values = reinterpret_cast<float*>(page + layout.values(h)) + slot * d;
     for (int64_t r = 0; r < count; ++r) {
       std::copy_n(key + r * stride + (heads + h) * d, d, values + r * d);
     }
@@ -87,8 +88,9 @@ void PoolCompleteGroups(const PoolTask& task, int64_t layer, const Tensor& qkv) 
   const StateShape& shape = state.shape();
   const int64_t d = shape.head_dim, group = shape.policy.group;
   const int64_t kv_head = task.core_head / (shape.core_heads() / shape.kv_heads);
-  float* const* raw_pages = state.pages(StatePart::kRaw, layer);
-  float* const* core_pages = state.pages(StatePart::kCore, layer);
+  const PageLayout raw = state.layout(StatePart::kRaw), cores = state.layout(StatePart::kCore);
+  std::byte* const* raw_pages = state.pages(StatePart::kRaw, layer);
+  std::byte* const* core_pages = state.pages(StatePart::kCore, layer);
   std::vector<float> scratch(static_cast<size_t>(group + d));
   std::vector<GroupSpan> spans;
   GroupPooling pooling;
@@ -104,16 +106,17 @@ void PoolCompleteGroups(const PoolTask& task, int64_t layer, const Tensor& qkv) 
     for (int64_t token = core * group; token < (core + 1) * group;) {
       const int64_t slot = token % kPageTokens;
       const int64_t count = std::min(kPageTokens - slot, (core + 1) * group - token);
-      const float* page = raw_pages[token / kPageTokens];
-      spans.push_back({page + PageKeyOffset(kv_head, d) + slot,
-                       page + PageValueOffset(shape.kv_heads, kv_head, d) + slot * d, count});
+      const std::byte* page = raw_pages[token / kPageTokens];
+      spans.push_back({reinterpret_cast<const float*>(page + raw.keys(kv_head)) + slot,
+                       reinterpret_cast<const float*>(page + raw.values(kv_head)) + slot * d,
+                       count});
       token += count;
     }
     pooling.spans = spans;
-    float* page = core_pages[core / kPageTokens];
+    std::byte* page = core_pages[core / kPageTokens];
     const int64_t slot = core % kPageTokens;
-    pooling.core_key = page + PageKeyOffset(task.core_head, d) + slot;
-    pooling.core_value = page + PageValueOffset(shape.core_heads(), task.core_head, d) + slot * d;
+    pooling.core_key = reinterpret_cast<float*>(page + cores.keys(task.core_head)) + slot;
+    pooling.core_value = reinterpret_cast<float*>(page + cores.values(task.core_head)) + slot * d;
     PoolGroup(pooling);
   }
 }

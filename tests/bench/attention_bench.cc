@@ -45,26 +45,27 @@ struct States {
     const int64_t first_raw = policy.FirstRaw(std::max<int64_t>(1, tokens - 511)) / kPageTokens;
     const int64_t raw_pages = (tokens + kPageTokens - 1) / kPageTokens;
     const int64_t core_pages = (policy.CoresVisible(tokens) + kPageTokens - 1) / kPageTokens;
-    const float* next = buffer.get();
-    const int64_t layer = core_pages * PageFloats(dims.core_heads, dims.head_dim) +
-                          (raw_pages - first_raw) * PageFloats(dims.kv_heads, dims.head_dim);
-    for (int64_t n = 0; n < std::min(most, floats / layer); ++n) {
+    const int64_t core_page = PageLayout{dims.dtype, dims.core_heads, dims.head_dim}.bytes();
+    const int64_t raw_page = PageLayout{dims.dtype, dims.kv_heads, dims.head_dim}.bytes();
+    const auto* next = reinterpret_cast<const std::byte*>(buffer.get());
+    const int64_t layer = core_pages * core_page + (raw_pages - first_raw) * raw_page;
+    for (int64_t n = 0; n < std::min(most, floats * 4 / layer); ++n) {
       cores.emplace_back();
       for (int64_t p = 0; p < core_pages; ++p) {
         cores.back().push_back(next);
-        next += PageFloats(dims.core_heads, dims.head_dim);
+        next += core_page;
       }
       raw.emplace_back(static_cast<size_t>(first_raw), nullptr);
       for (int64_t p = first_raw; p < raw_pages; ++p) {
         raw.back().push_back(next);
-        next += PageFloats(dims.kv_heads, dims.head_dim);
+        next += raw_page;
       }
     }
   }
   AttentionPolicy policy;
   AttentionDims dims;
   int64_t tokens;
-  std::vector<std::vector<const float*>> cores, raw;
+  std::vector<std::vector<const std::byte*>> cores, raw;
 };
 
 AttentionItem LastRows(const States& s, size_t layer, int64_t rows, const std::vector<float>& query,
@@ -86,16 +87,19 @@ double Error(const States& s, const AttentionItem& item, int64_t h) {
   const float* q = item.query + ((item.rows - 1) * dims.query_heads + h) * d;
   std::vector<double> out(static_cast<size_t>(d));
   double total = 0;
-  const auto add = [&](const float* page, int64_t heads, int64_t slot) {
+  const auto add = [&](const std::byte* page, int64_t heads, int64_t slot) {
     const int64_t head = h / (dims.query_heads / heads);
+    const PageLayout layout{dims.dtype, heads, d};
+    const auto* keys = reinterpret_cast<const float*>(page + layout.keys(head));
+    const auto* values = reinterpret_cast<const float*>(page + layout.values(head));
     double dot = 0;
     for (int64_t c = 0; c < d; ++c) {
-      dot += double{q[c]} * page[PageKeyOffset(head, d) + c * kPageTokens + slot];
+      dot += double{q[c]} * keys[c * kPageTokens + slot];
     }
     const double weight = std::exp(dot / std::sqrt(static_cast<double>(d)));
     total += weight;
     for (int64_t c = 0; c < d; ++c) {
-      out[static_cast<size_t>(c)] += weight * page[PageValueOffset(heads, head, d) + slot * d + c];
+      out[static_cast<size_t>(c)] += weight * values[slot * d + c];
     }
   };
   for (int64_t j = 0; j < s.policy.CoresVisible(i); ++j) {
@@ -152,7 +156,7 @@ int Run(const Options& options) {
           continue;  // the same as one core per key head
         }
         const AttentionDims dims{query_heads, kv_heads, policy.CoreHeadCount(query_heads, kv_heads),
-                                 d};
+                                 d, DType::kF32};
         const States states(buffer, floats, policy, dims, options.context, 64);
         const int64_t rows = std::min<int64_t>(512, options.context), width = query_heads * d;
         std::vector<float> query(static_cast<size_t>(rows * width)), out(query.size());

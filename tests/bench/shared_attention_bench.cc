@@ -37,7 +37,8 @@ struct Options {
 
 constexpr int64_t kMostLayers = 8;
 const AttentionPolicy kPolicy = AttentionPolicy::Cca(16, 1024, CoreHeads::kKeyValue);
-constexpr AttentionDims kDims{32, 4, 4, 64};
+constexpr AttentionDims kDims{32, 4, 4, 64, DType::kF32};
+constexpr int64_t kPageBytes = PageLayout{kDims.dtype, kDims.kv_heads, kDims.head_dim}.bytes();
 constexpr int64_t kWidth = 32 * 64;
 
 // Questions 1 .. n tokens into their answers. Layers one after another in the buffer, so that
@@ -47,10 +48,11 @@ class Batch {
   Batch(float* buffer, int64_t floats, int64_t context, int64_t questions, bool shared,
         const std::vector<float>& query)
       : out_(static_cast<size_t>(questions * kWidth)) {
-    const int64_t page = PageFloats(kDims.kv_heads, kDims.head_dim);
     const int64_t first_raw = kPolicy.FirstRaw(context) / kPageTokens;
     int64_t used = 0;
-    const auto take = [&] { return buffer + page * used++; };
+    const auto take = [&] {
+      return reinterpret_cast<const std::byte*>(buffer) + kPageBytes * used++;
+    };
     for (int64_t layer = 0; layer < kMostLayers; ++layer) {
       const int64_t before = used;
       Tables document;
@@ -65,7 +67,7 @@ class Batch {
         Grow(tokens, context, first_raw, shared, take, document.raw, t.raw);
         tables.push_back(std::move(t));
       }
-      if (used * page > floats) break;
+      if (used * kPageBytes > floats * 4) break;
       pages_per_layer_ = used - before;
       tables_.push_back(std::move(tables));
       for (int64_t n = 0; n < questions; ++n) {
@@ -83,9 +85,7 @@ class Batch {
   }
 
   int64_t layers() const { return static_cast<int64_t>(items_.size()); }
-  double bytes() const {
-    return 4.0 * static_cast<double>(pages_per_layer_ * PageFloats(kDims.kv_heads, kDims.head_dim));
-  }
+  double bytes() const { return static_cast<double>(pages_per_layer_ * kPageBytes); }
   double operations() const {
     double pairs = 0;
     for (const AttentionItem& item : items_[0]) {
@@ -119,11 +119,11 @@ class Batch {
 
  private:
   struct Tables {
-    std::vector<const float*> cores, raw;
+    std::vector<const std::byte*> cores, raw;
   };
   template <typename Take>
   static void Grow(int64_t count, int64_t common, int64_t first_page, bool shared, const Take& take,
-                   std::vector<const float*>& document, std::vector<const float*>& table) {
+                   std::vector<const std::byte*>& document, std::vector<const std::byte*>& table) {
     for (int64_t p = 0; p * kPageTokens < count; ++p) {
       if (p < first_page) {
         table.push_back(nullptr);
@@ -131,7 +131,7 @@ class Batch {
         table.push_back(take());
       } else {
         while (std::ssize(document) <= p) document.push_back(nullptr);
-        const float*& page = document[static_cast<size_t>(p)];
+        const std::byte*& page = document[static_cast<size_t>(p)];
         if (page == nullptr) page = take();
         table.push_back(page);
       }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <random>
@@ -49,25 +50,26 @@ struct Tokens {
 struct Pages {
   Pages(const Tokens& tokens, int64_t first, int64_t end) {
     const int64_t d = tokens.d;
+    const PageLayout layout{DType::kF32, tokens.heads, d};
     storage.resize(static_cast<size_t>((end + kPageTokens - 1) / kPageTokens));
     for (int64_t j = first; j < end; ++j) {
       std::vector<float>& page = storage[static_cast<size_t>(j / kPageTokens)];
-      if (page.empty()) page.assign(static_cast<size_t>(PageFloats(tokens.heads, d)), kNaN);
+      if (page.empty()) page.assign(static_cast<size_t>(layout.bytes() / 4), kNaN);
       for (int64_t h = 0; h < tokens.heads; ++h) {
         for (int64_t i = 0; i < d; ++i) {
-          page[static_cast<size_t>(PageKeyOffset(h, d) + i * kPageTokens + j % kPageTokens)] =
+          page[static_cast<size_t>(layout.keys(h) / 4 + i * kPageTokens + j % kPageTokens)] =
               tokens.Key(j, h)[i];
-          page[static_cast<size_t>(PageValueOffset(tokens.heads, h, d) + j % kPageTokens * d + i)] =
+          page[static_cast<size_t>(layout.values(h) / 4 + j % kPageTokens * d + i)] =
               tokens.Value(j, h)[i];
         }
       }
     }
     for (const std::vector<float>& page : storage) {
-      pointers.push_back(page.empty() ? nullptr : page.data());
+      pointers.push_back(page.empty() ? nullptr : reinterpret_cast<const std::byte*>(page.data()));
     }
   }
   std::vector<std::vector<float>> storage;
-  std::vector<const float*> pointers;
+  std::vector<const std::byte*> pointers;
 };
 
 // One state with queries for all of its tokens. The cores are random: pooling is not under test.
@@ -75,7 +77,7 @@ struct Sequence {
   Sequence(const AttentionPolicy& policy, int64_t query_heads, int64_t kv_heads, int64_t d,
            int64_t length, uint32_t seed)
       : policy(policy),
-        dims{query_heads, kv_heads, policy.CoreHeadCount(query_heads, kv_heads), d},
+        dims{query_heads, kv_heads, policy.CoreHeadCount(query_heads, kv_heads), d, DType::kF32},
         length(length),
         stride((query_heads + 2 * kv_heads) * d),
         random(seed),

@@ -82,10 +82,10 @@ struct Questions {
 };
 
 // How often each page is read for each of its heads, over all tasks.
-std::map<std::pair<const float*, int64_t>, int64_t> Reads(const Questions& questions,
-                                                          const AttentionPlan& plan) {
+std::map<std::pair<const std::byte*, int64_t>, int64_t> Reads(const Questions& questions,
+                                                              const AttentionPlan& plan) {
   const AttentionDims& dims = questions.branches.front()->sequence.dims;
-  std::map<std::pair<const float*, int64_t>, int64_t> reads;
+  std::map<std::pair<const std::byte*, int64_t>, int64_t> reads;
   for (const AttentionPlan::Task& task : plan.tasks) {
     const AttentionBlock& block = task.block;
     int64_t tile = 0;
@@ -94,7 +94,7 @@ std::map<std::pair<const float*, int64_t>, int64_t> Reads(const Questions& quest
       const int64_t share = dims.query_heads / (range.raw ? dims.kv_heads : dims.core_heads);
       for (int64_t p = range.begin; p < range.end; ++p, ++tile) {
         if (tile < block.tile_begin || tile >= block.tile_end) continue;
-        const float* page = (range.raw ? block.raw_pages : block.core_pages)[p];
+        const std::byte* page = (range.raw ? block.raw_pages : block.core_pages)[p];
         for (int64_t h = block.head / share; h * share < block.head + block.heads; ++h) {
           ++reads[{page, h}];
         }

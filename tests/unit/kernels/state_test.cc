@@ -203,9 +203,9 @@ TEST_P(StateTest, MemoryIsCountedAndGivenBack) {
     // No more than the arithmetic of the state, rounded up to pages.
     const int64_t pages = (400 - state->first_raw()) / kPageTokens + 2;
     const int64_t core_pages = state->cores() / kPageTokens + 1;
-    EXPECT_LE(state->bytes(), shape.layers * 4 *
-                                  (pages * PageFloats(shape.kv_heads, shape.head_dim) +
-                                   core_pages * PageFloats(shape.core_heads(), shape.head_dim)));
+    const PageLayout raw{shape.dtype, shape.kv_heads, shape.head_dim};
+    const PageLayout cores{shape.dtype, shape.core_heads(), shape.head_dim};
+    EXPECT_LE(state->bytes(), shape.layers * (pages * raw.bytes() + core_pages * cores.bytes()));
     state.reset();
     EXPECT_EQ(backend_->memory().state_bytes, 0);
   }
