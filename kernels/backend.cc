@@ -1,6 +1,8 @@
 // Sizes and names of element types and formats.
 #include "kernels/backend.h"
 
+#include "absl/strings/str_cat.h"
+
 namespace longleaf::kernels {
 
 int64_t SizeOf(DType type) {
@@ -40,6 +42,14 @@ const char* NameOf(WeightFormat format) {
       return "int4";
   }
   return "unknown";
+}
+
+absl::StatusOr<WeightFormat> ParseWeightFormat(absl::string_view name) {
+  for (const WeightFormat format : {WeightFormat::kF32, WeightFormat::kI8, WeightFormat::kI4}) {
+    if (name == NameOf(format)) return format;
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("weights \"", name, "\": there are f32, int8 and int4"));
 }
 
 }  // namespace longleaf::kernels

@@ -30,6 +30,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "kernels/attention_policy.h"
 
@@ -79,6 +80,8 @@ enum class WeightFormat : uint8_t {
   kI4 = 3,  // 4 bits and a scale for each 32: 4.5 bits a weight
 };
 const char* NameOf(WeightFormat format);  // "f32", "int8", "int4"
+// The inverse of NameOf. INVALID_ARGUMENT.
+absl::StatusOr<WeightFormat> ParseWeightFormat(absl::string_view name);
 
 // What a Linear does to its result before storing it.
 enum class Epilogue : uint8_t {

@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "kernels/quantised.h"
 #include "model/config_reader.h"
 #include "model/config_support.h"
 #include "model/json_text.h"
@@ -228,12 +229,28 @@ kernels::StateShape Config::StateShape(const AttentionPolicy& attention) const {
           .policy = attention};
 }
 
-int64_t Config::WeightBytes() const {
+kernels::WeightFormat LogitsFormat(kernels::WeightFormat format) {
+  return format == kernels::WeightFormat::kI4 ? kernels::WeightFormat::kI8 : format;
+}
+
+int64_t Config::WeightBytes(kernels::WeightFormat format) const {
   const int64_t attention = hidden * head_dim * 2 * (query_heads + kv_heads);  // q, o, k, v
   const int64_t feed_forward = 3 * hidden * intermediate;                      // gate, up, down
-  const int64_t layer = attention + feed_forward + 2 * hidden;
-  const int64_t embeddings = vocab * hidden * (tied_embeddings ? 1 : 2);
-  return static_cast<int64_t>(sizeof(float)) * (layers * layer + embeddings + hidden);
+  const auto matrix = [](int64_t weights, kernels::WeightFormat held) -> int64_t {
+    const int64_t group = kernels::GroupOf(held);
+    switch (held) {
+      case kernels::WeightFormat::kI8:
+        return weights + weights / group * 4;
+      case kernels::WeightFormat::kI4:
+        return weights / 2 + weights / group * 2;
+      default:
+        return weights * 4;
+    }
+  };
+  const int64_t norms = 4 * hidden * (2 * layers + 1);
+  const int64_t embedding = tied_embeddings ? 0 : 4 * vocab * hidden;
+  return matrix(layers * (attention + feed_forward), format) +
+         matrix(vocab * hidden, LogitsFormat(format)) + norms + embedding;
 }
 
 std::string Config::Canonical() const {

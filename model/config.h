@@ -63,12 +63,16 @@ struct Config {
   // The shape of this model's states under `policy`.
   kernels::StateShape StateShape(const kernels::AttentionPolicy& policy) const;
 
-  // Bytes that the weights take in memory, as the engine keeps them (f32).
-  int64_t WeightBytes() const;
+  // Bytes that the weights take in memory with the linear layers in `format`.
+  int64_t WeightBytes(kernels::WeightFormat format) const;
 
   // One line with every value that a state depends on, and only those: part of the fingerprint.
   std::string Canonical() const;
 };
+
+// The format of the logits matrix beside linear layers in `format`: four bits are too few for it,
+// as everybody's quantised checkpoints have it.
+kernels::WeightFormat LogitsFormat(kernels::WeightFormat format);
 
 }  // namespace longleaf::model
 

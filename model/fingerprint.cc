@@ -76,8 +76,8 @@ std::string DigestWeights(const WeightFiles& files, int threads) {
 
 Fingerprint ComputeFingerprint(const FingerprintInputs& inputs) {
   return Sha256({"longleaf state", inputs.weights, inputs.tokenizer, inputs.prompt, inputs.config,
-                 inputs.policy.ToString(), kernels::NameOf(inputs.state_dtype),
-                 absl::StrCat(kStateCodecVersion)});
+                 inputs.policy.ToString(), kernels::NameOf(inputs.weight_format),
+                 kernels::NameOf(inputs.state_dtype), absl::StrCat(kStateCodecVersion)});
 }
 
 std::string ToHex(const Fingerprint& fingerprint) {

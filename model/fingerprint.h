@@ -22,6 +22,7 @@ struct FingerprintInputs {
   std::string prompt;     // Prompt::digest()
   std::string config;     // Config::Canonical()
   kernels::AttentionPolicy policy;
+  kernels::WeightFormat weight_format = kernels::WeightFormat::kF32;
   kernels::DType state_dtype = kernels::DType::kF32;
 };
 

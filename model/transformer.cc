@@ -29,7 +29,7 @@ StatusOr<std::unique_ptr<Transformer>> Transformer::Load(const std::string& dire
   if (!config.ok()) return config.status();
   const kernels::AttentionPolicy policy = options.attention.value_or(config->policy);
   if (Status status = policy.Validate(); !status.ok()) return status;
-  StatusOr<Weights> weights = LoadWeights(directory, *config, *backend);
+  StatusOr<Weights> weights = LoadWeights(directory, *config, options.weights, *backend);
   if (!weights.ok()) return weights.status();
 
   std::unique_ptr<Transformer> transformer(

@@ -26,6 +26,8 @@ namespace longleaf::model {
 struct TransformerOptions {
   int64_t max_step_tokens = 512;   // rows of the largest step: sizes the activations, >= 1
   int64_t max_step_outputs = 256;  // rows of logits of a step, >= 1; more than the above is useless
+  // Of the linear layers; the logits' matrix follows LogitsFormat (weights.h).
+  kernels::WeightFormat weights = kernels::WeightFormat::kF32;
   // Instead of the checkpoint's own policy.
   std::optional<kernels::AttentionPolicy> attention;
   // Rotary position of a state's token 0. For tests of precision far out; not in the fingerprint,

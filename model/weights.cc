@@ -64,7 +64,8 @@ bool AnyNotFinite(const TensorView& tensor) {
 // Takes tensors from the files by name, checks them, and remembers which were taken.
 class Loader {
  public:
-  Loader(const WeightFiles& files, kernels::Backend& backend) : files_(files), backend_(backend) {}
+  Loader(const WeightFiles& files, kernels::Backend& backend, kernels::WeightFormat format)
+      : files_(files), backend_(backend), format_(format) {}
 
   StatusOr<WeightView> Take(const std::string& name, std::vector<int64_t> shape) {
     taken_.insert(name);
@@ -92,6 +93,12 @@ class Loader {
   StatusOr<std::unique_ptr<kernels::Matrix>> Matrix(
       const std::vector<std::pair<std::string, int64_t>>& parts, int64_t cols,
       kernels::Epilogue epilogue = kernels::Epilogue::kNone) {
+    return Matrix(parts, cols, epilogue, format_);
+  }
+
+  StatusOr<std::unique_ptr<kernels::Matrix>> Matrix(
+      const std::vector<std::pair<std::string, int64_t>>& parts, int64_t cols,
+      kernels::Epilogue epilogue, kernels::WeightFormat format) {
     std::vector<WeightView> views;
     for (const auto& [name, rows] : parts) {
       StatusOr<WeightView> view = Take(name, {rows, cols});
@@ -99,7 +106,7 @@ class Loader {
       views.push_back(*view);
     }
     StatusOr<std::unique_ptr<kernels::Matrix>> matrix =
-        backend_.PackMatrix(views, epilogue, kernels::WeightFormat::kF32);
+        backend_.PackMatrix(views, epilogue, format);
     if (!matrix.ok()) {
       return Status(matrix.status().code(),
                     absl::StrCat("packing ", parts.front().first, ": ", matrix.status().message()));
@@ -141,6 +148,7 @@ class Loader {
  private:
   const WeightFiles& files_;
   kernels::Backend& backend_;
+  const kernels::WeightFormat format_;
   std::set<std::string> taken_;
 };
 
@@ -186,12 +194,12 @@ Status LoadLayer(Loader& loader, const Config& c, int64_t layer, LayerWeights& o
 }  // namespace
 
 StatusOr<Weights> LoadWeights(const std::string& directory, const Config& config,
-                              kernels::Backend& backend) {
+                              kernels::WeightFormat format, kernels::Backend& backend) {
   StatusOr<WeightFiles> files = WeightFiles::Open(directory);
   if (!files.ok()) return files.status();
   Weights weights;
   weights.files = *std::move(files);
-  Loader loader(weights.files, backend);
+  Loader loader(weights.files, backend, format);
   Status status = Store(loader.Take("model.embed_tokens.weight", {config.vocab, config.hidden}),
                         weights.embedding);
   for (int64_t layer = 0; layer < config.layers && status.ok(); ++layer) {
@@ -203,7 +211,9 @@ StatusOr<Weights> LoadWeights(const std::string& directory, const Config& config
   if (status.ok()) {
     const std::string head =
         config.tied_embeddings ? "model.embed_tokens.weight" : "lm_head.weight";
-    status = Store(loader.Matrix({{head, config.vocab}}, config.hidden), weights.logits);
+    status = Store(loader.Matrix({{head, config.vocab}}, config.hidden, kernels::Epilogue::kNone,
+                                 LogitsFormat(format)),
+                   weights.logits);
   }
   if (status.ok()) status = loader.CheckNothingLeft(config.tied_embeddings);
   if (!status.ok()) return status;

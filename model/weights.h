@@ -32,13 +32,13 @@ struct Weights {
   std::unique_ptr<kernels::Matrix> logits;      // [vocab, hidden]; tied: the embedding, packed
 };
 
-// Maps, checks and packs the weights in `directory`. Every tensor is checked by name, type (F32,
-// BF16, F16), shape and for values that are not finite; a tensor that the model has no use for is
-// an error too (a bias left out would change the answers), but for rotary_emb.inv_freq, and
-// lm_head.weight beside tied embeddings when it is the same matrix. NOT_FOUND or INVALID_ARGUMENT
-// name file and tensor.
+// Maps, checks and packs the weights in `directory`, the linear layers in `format`. Every tensor is
+// checked by name, type (F32, BF16, F16), shape and for values that are not finite; a tensor that
+// the model has no use for is an error too (a bias left out would change the answers), but for
+// rotary_emb.inv_freq, and lm_head.weight beside tied embeddings when it is the same matrix.
+// NOT_FOUND or INVALID_ARGUMENT name file and tensor.
 absl::StatusOr<Weights> LoadWeights(const std::string& directory, const Config& config,
-                                    kernels::Backend& backend);
+                                    kernels::WeightFormat format, kernels::Backend& backend);
 
 }  // namespace longleaf::model
 

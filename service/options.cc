@@ -74,6 +74,11 @@ void Declare(CLI::App& app, Options& o) {
   model->add_option("--backend", o.backend, "auto, cpu, or reference (slow, for checks)")
       ->check(CLI::IsMember({"auto", "cpu", "reference"}))
       ->type_name("NAME");
+  model
+      ->add_option("--weights", o.weights,
+                   "How weights are held: f32, int8 (8.5 bits), int4 (4.5 bits)")
+      ->check(CLI::IsMember({"f32", "int8", "int4"}))
+      ->type_name("FORMAT");
   model->add_option("--threads", o.threads, "Threads that compute; 0: one for each core")
       ->check(CLI::Range(0, 1024))
       ->type_name("N");

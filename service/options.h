@@ -19,6 +19,7 @@ struct Options {
   std::string model_path;
   std::string attention;         // empty: as config.json's `cca` says
   std::string backend = "auto";  // auto, cpu, reference
+  std::string weights = "f32";   // f32, int8, int4
   int64_t threads = 0;           // 0: one for each core
 
   // Limits

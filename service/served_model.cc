@@ -23,12 +23,14 @@ constexpr int64_t kStepsOfQuestions = 256;  // rows of a step beside a document'
 
 // --state-memory, or half of what the weights leave. More than there is would be taken back by the
 // kernel, with the process, in the middle of somebody's answer.
-absl::StatusOr<int64_t> StateMemory(const Options& options, const model::Config& config) {
+absl::StatusOr<int64_t> StateMemory(const Options& options, const model::Config& config,
+                                    kernels::WeightFormat format) {
   const int64_t machine = MachineMemory();
-  const int64_t left = machine - config.WeightBytes();
+  const int64_t weights = config.WeightBytes(format);
+  const int64_t left = machine - weights;
   if (left <= 0 || options.state_memory_bytes > left) {
     return absl::ResourceExhaustedError(
-        absl::StrCat("the weights take ", config.WeightBytes(), " bytes",
+        absl::StrCat("the weights take ", weights, " bytes",
                      options.state_memory_bytes > 0
                          ? absl::StrCat(" and --state-memory ", options.state_memory_bytes)
                          : "",
@@ -66,7 +68,11 @@ absl::StatusOr<std::unique_ptr<ServedModel>> ServedModel::Load(const Options& op
   if (!wanted.ok()) {
     return wanted.status();
   }
-  absl::StatusOr<int64_t> state_memory = StateMemory(options, *wanted);
+  absl::StatusOr<kernels::WeightFormat> weights = kernels::ParseWeightFormat(options.weights);
+  if (!weights.ok()) {
+    return weights.status();
+  }
+  absl::StatusOr<int64_t> state_memory = StateMemory(options, *wanted, *weights);
   if (!state_memory.ok()) {
     return state_memory.status();
   }
@@ -85,6 +91,7 @@ absl::StatusOr<std::unique_ptr<ServedModel>> ServedModel::Load(const Options& op
       std::min<int64_t>(options.max_questions, options.prefill_chunk + kStepsOfQuestions);
   m.max_step_tokens_ = transformer_options.max_step_tokens;
   m.max_step_outputs_ = transformer_options.max_step_outputs;
+  transformer_options.weights = *weights;
   if (!options.attention.empty()) {
     absl::StatusOr<kernels::AttentionPolicy> policy =
         kernels::AttentionPolicy::Parse(options.attention);
@@ -141,7 +148,8 @@ absl::StatusOr<std::unique_ptr<ServedModel>> ServedModel::Load(const Options& op
                                  .tokenizer = m.tokenizer_->digest(),
                                  .prompt = m.prompt_->digest(),
                                  .config = config.Canonical(),
-                                 .policy = m.shape_.policy});
+                                 .policy = m.shape_.policy,
+                                 .weight_format = *weights});
   m.token_fingerprint_ = TokenFingerprint(*m.tokenizer_, *m.prompt_);
 
   std::filesystem::path path(options.model_path);

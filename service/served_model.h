@@ -39,6 +39,7 @@ class ServedModel {
   const kernels::AttentionPolicy& policy() const { return shape_.policy; }
   const kernels::StateShape& shape() const { return shape_; }
   bool attention_overridden() const { return attention_overridden_; }
+  kernels::WeightFormat weight_format() const { return transformer_->options().weights; }
   bool weights_checked() const { return transformer_->weights_checked(); }
 
   // For text that comes after `first_byte` bytes of the same document.

@@ -100,6 +100,7 @@ Json ToJson(const v1::Model& model) {
           {"max_document_tokens", model.max_document_tokens()},
           {"attention", model.attention()},
           {"attention_overridden", model.attention_overridden()},
+          {"weight_format", model.weight_format()},
           {"state_dtype", model.state_dtype()},
           {"state_bytes_per_token", model.state_bytes_per_token()},
           {"state_bytes_fixed", model.state_bytes_fixed()},

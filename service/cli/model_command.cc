@@ -31,8 +31,9 @@ std::string Describe(const v1::Model& model) {
     absl::StrAppendFormat(&text, "%-12s %s\n", name, EscapeLine(value));
   };
   field("model", model.display_name());
-  field("architecture", absl::StrCat(model.architecture(), ", ", FormatCount(model.layers()),
-                                     " layers, ", FormatCount(model.parameters()), " parameters"));
+  field("architecture",
+        absl::StrCat(model.architecture(), ", ", FormatCount(model.layers()), " layers, ",
+                     FormatCount(model.parameters()), " parameters in ", model.weight_format()));
   field("context",
         absl::StrCat(FormatCount(model.context_length()), " tokens; a document may have ",
                      FormatCount(model.max_document_tokens())));

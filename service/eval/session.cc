@@ -28,8 +28,8 @@ void AddSessionFlags(CLI::App& command, SessionOptions& options) {
   command.add_option("--device", options.device, "What computes")
       ->check(CLI::IsMember({"cpu", "reference"}))
       ->capture_default_str();
-  command.add_option("--weights", options.weights, "Arithmetic type of the weights")
-      ->check(CLI::IsMember({"f32"}))
+  command.add_option("--weights", options.weights, "How weights are held")
+      ->check(CLI::IsMember({"f32", "int8", "int4"}))
       ->capture_default_str();
   command.add_option("--threads", options.threads, "0: one for each processor")
       ->check(CLI::NonNegativeNumber)
@@ -56,6 +56,9 @@ absl::StatusOr<std::unique_ptr<Session>> Session::Open(const SessionOptions& opt
   transformer_options.max_step_tokens = options.chunk;
   transformer_options.max_step_outputs = wanted_outputs;
   transformer_options.first_position = options.first_position;
+  auto weights = kernels::ParseWeightFormat(options.weights);
+  if (!weights.ok()) return weights.status();
+  transformer_options.weights = *weights;
   auto transformer =
       model::Transformer::Load(options.model, session->backend_.get(), transformer_options);
   if (!transformer.ok()) return transformer.status();

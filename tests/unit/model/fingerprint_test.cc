@@ -74,6 +74,9 @@ TEST(Fingerprint, DependsOnEveryInput) {
   other = base;
   other.state_dtype = kernels::DType::kBF16;
   EXPECT_TRUE(is_new(other));
+  other = base;
+  other.weight_format = kernels::WeightFormat::kI8;
+  EXPECT_TRUE(is_new(other));
   // Nothing may slide from one input into the next.
   other = base;
   other.weights = "wt";
