@@ -27,7 +27,7 @@ const char* NameOf(DType type) {
     case DType::kF16:
       return "f16";
     case DType::kI8:
-      return "i8";
+      return "int8";
   }
   return "unknown";
 }

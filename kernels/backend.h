@@ -41,10 +41,10 @@ enum class DType : uint8_t {
   kF32 = 1,
   kBF16 = 2,
   kF16 = 3,
-  kI8 = 4,  // reserved for quantised weights and states; no backend accepts it yet
+  kI8 = 4,  // of states, with a scale for each row (state_rounding.h)
 };
 int64_t SizeOf(DType type);      // bytes of one element
-const char* NameOf(DType type);  // "f32", "bf16", ...
+const char* NameOf(DType type);  // "f32", "bf16", "f16", "int8"
 
 // Row-major matrix of f32 activations in backend memory, not owned. `data` is a device pointer on
 // CUDA; only Backend operations may follow it.
@@ -122,6 +122,10 @@ struct StateShape {
   DType dtype = DType::kF32;  // of the keys and values that are kept: kF32, kBF16, kI8
 
   int64_t core_heads() const { return policy.CoreHeadCount(query_heads, kv_heads); }
+  // Bytes of the key, or of the value, of one token and head, its scale included.
+  int64_t row_bytes() const {
+    return head_dim * SizeOf(dtype) + (dtype == DType::kI8 ? int64_t{sizeof(float)} : 0);
+  }
 
   friend bool operator==(const StateShape&, const StateShape&) = default;
 };
@@ -285,10 +289,13 @@ class Backend {
   virtual absl::StatusOr<std::vector<SampleResult>> Sample(
       const Tensor& logits, absl::Span<const SampleRequest> requests) = 0;
 
-  // ---- canonical bytes, the same for every backend: little-endian f32
-  //   keys [count, heads, d], then values [count, heads, d]
+  // ---- canonical bytes, the same for every backend: little-endian, in the state's own type
+  //   keys [count, heads, d], under kI8 their scales [count, heads] f32;
+  //   then values [count, heads, d] and their scales likewise
   // of core or raw tokens first .. first+count-1 of one layer (0-based; a core is the index of its
-  // core token). heads = core_heads() or kv_heads. Bytes = 2 * count * heads * d * 4.
+  // core token). heads = core_heads() or kv_heads. Bytes = 2 * count * heads * row_bytes(). What
+  // comes in is taken as it is: finite, elements of kI8 in -127..127, their scales in
+  // [0, kScaleLimit) (state_rounding.h).
   virtual absl::Status Export(const State& state, int64_t layer, StatePart part, int64_t first,
                               int64_t count, absl::Span<std::byte> out) = 0;
   // Makes an EMPTY state hold `tokens` tokens with readable raw tokens first_raw .. tokens-1, that

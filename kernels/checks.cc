@@ -63,7 +63,7 @@ Status CheckStateShape(const StateShape& shape) {
   if (shape.head_dim % 2 != 0) {
     return InvalidArgumentError(StrCat("state shape: head_dim ", shape.head_dim, " is odd"));
   }
-  if (shape.dtype != DType::kF32) {
+  if (shape.dtype != DType::kF32 && shape.dtype != DType::kBF16 && shape.dtype != DType::kI8) {
     return absl::UnimplementedError(StrCat("states of type ", NameOf(shape.dtype)));
   }
   return shape.policy.Validate();
@@ -290,7 +290,7 @@ Status CheckRange(const State& state, int64_t layer, StatePart part, int64_t fir
                                        " of a state that holds ", low, "..", high));
   }
   const int64_t heads = core ? shape.core_heads() : shape.kv_heads;
-  const int64_t needed = 2 * count * heads * shape.head_dim * int64_t{sizeof(float)};
+  const int64_t needed = 2 * count * heads * shape.row_bytes();
   if (static_cast<int64_t>(bytes) != needed) {
     return InvalidArgumentError(StrCat(bytes, " bytes for a range of ", needed));
   }

@@ -15,29 +15,29 @@ namespace longleaf::kernels {
 
 class ImportProgress {
  public:
-  ImportProgress(int64_t layers, int64_t floats_per_layer) : layers_(static_cast<size_t>(layers)) {
+  ImportProgress(int64_t layers, int64_t bytes_per_layer) : layers_(static_cast<size_t>(layers)) {
     for (Layer& layer : layers_) {
-      layer.unclaimed.store(floats_per_layer, std::memory_order_relaxed);
-      layer.missing.store(floats_per_layer, std::memory_order_relaxed);
+      layer.unclaimed.store(bytes_per_layer, std::memory_order_relaxed);
+      layer.missing.store(bytes_per_layer, std::memory_order_relaxed);
     }
   }
 
-  // Who sees true also sees every float that was written before its Written().
+  // Who sees true also sees every byte that was written before its Written().
   bool LayerReady(int64_t layer) const { return Ready(layers_[static_cast<size_t>(layer)]); }
   bool Complete() const { return std::all_of(layers_.begin(), layers_.end(), Ready); }
 
-  // Before `floats` of a layer are written: false, and nothing is counted, when fewer are left.
-  bool Claim(int64_t layer, int64_t floats) {
+  // Before `bytes` of a layer are written: false, and nothing is counted, when fewer are left.
+  bool Claim(int64_t layer, int64_t bytes) {
     std::atomic<int64_t>& left = layers_[static_cast<size_t>(layer)].unclaimed;
     int64_t now = left.load(std::memory_order_relaxed);
     do {
-      if (now < floats) return false;
-    } while (!left.compare_exchange_weak(now, now - floats, std::memory_order_relaxed));
+      if (now < bytes) return false;
+    } while (!left.compare_exchange_weak(now, now - bytes, std::memory_order_relaxed));
     return true;
   }
   // After they were written.
-  void Written(int64_t layer, int64_t floats) {
-    layers_[static_cast<size_t>(layer)].missing.fetch_sub(floats, std::memory_order_acq_rel);
+  void Written(int64_t layer, int64_t bytes) {
+    layers_[static_cast<size_t>(layer)].missing.fetch_sub(bytes, std::memory_order_acq_rel);
   }
 
  private:

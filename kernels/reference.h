@@ -1,7 +1,7 @@
 // The slow, obvious meaning of each Backend operation. Never optimised: tests hold the other
 // backends against it, and sanitized thread tests run on it (it has no threads of its own).
 //
-// Activations and states are float32; sums run in double. States are plain vectors: a branch is a
+// Activations are float32; sums run in double. States are plain vectors: a branch is a
 // copy, and `state_bytes` counts exactly the tokens held.
 #ifndef LONGLEAF_KERNELS_REFERENCE_H_
 #define LONGLEAF_KERNELS_REFERENCE_H_

@@ -57,28 +57,30 @@ std::vector<double> PoolingQuery(const StateShape& shape, int64_t core_head, con
 // raw token of the layer.
 void Pool(const ReferenceState& state, const float* q, ReferenceLayer& layer) {
   const StateShape& shape = state.shape();
-  const int64_t d = shape.head_dim, width = state.raw_width(), group = shape.policy.group;
-  const int64_t share = shape.core_heads() / shape.kv_heads;  // core heads on one key head
-  const float* keys = layer.raw_k.data() + layer.raw_k.size() - group * width;    // [g, Hkv, d]
-  const float* values = layer.raw_v.data() + layer.raw_v.size() - group * width;  // [g, Hkv, d]
+  const int64_t d = shape.head_dim, group = shape.policy.group;
+  const int64_t share = shape.core_heads() / shape.kv_heads;          // core heads on one key head
+  const int64_t first = layer.raw_k.rows() - group * shape.kv_heads;  // row of the group's first
   for (int64_t c = 0; c < shape.core_heads(); ++c) {
     const std::vector<double> query = PoolingQuery(shape, c, q);
-    const int64_t offset = c / share * d;
+    const auto row = [&](int64_t t) { return first + t * shape.kv_heads + c / share; };
     std::vector<double> a(static_cast<size_t>(group));
     for (int64_t t = 0; t < group; ++t) {
       a[static_cast<size_t>(t)] =
-          Dot(query.data(), keys + t * width + offset, d) / std::sqrt(static_cast<double>(d));
+          Dot(query.data(), layer.raw_k.Row(row(t)), d) / std::sqrt(static_cast<double>(d));
     }
     Softmax(a);
-    for (int64_t k = 0; k < d; ++k) {
-      double core_k = 0, core_v = 0;
+    std::vector<float> core_k(static_cast<size_t>(d)), core_v(static_cast<size_t>(d));
+    for (size_t k = 0; k < core_k.size(); ++k) {
+      double key = 0, value = 0;
       for (int64_t t = 0; t < group; ++t) {
-        core_k += a[static_cast<size_t>(t)] * double{keys[t * width + offset + k]};
-        core_v += a[static_cast<size_t>(t)] * double{values[t * width + offset + k]};
+        key += a[static_cast<size_t>(t)] * double{layer.raw_k.Row(row(t))[k]};
+        value += a[static_cast<size_t>(t)] * double{layer.raw_v.Row(row(t))[k]};
       }
-      layer.core_k.push_back(static_cast<float>(core_k));
-      layer.core_v.push_back(static_cast<float>(core_v));
+      core_k[k] = static_cast<float>(key);
+      core_v[k] = static_cast<float>(value);
     }
+    layer.core_k.Append(core_k.data(), 1);
+    layer.core_v.Append(core_v.data(), 1);
   }
 }
 
@@ -91,13 +93,13 @@ void Attend(const ReferenceState& state, const ReferenceLayer& layer, int64_t to
   const int64_t first_raw = shape.policy.FirstRaw(token + 1);
   const int64_t visible = cores + token + 1 - first_raw;
   for (int64_t h = 0; h < shape.query_heads; ++h) {
-    const int64_t core_offset = h / (shape.query_heads / shape.core_heads()) * d;
-    const int64_t raw_offset = h / (shape.query_heads / shape.kv_heads) * d;
+    const int64_t core_head = h / (shape.query_heads / shape.core_heads());
+    const int64_t raw_head = h / (shape.query_heads / shape.kv_heads);
     // Where key or value n of the visible positions lies: cores first, then raw tokens.
-    const auto at = [&](const std::vector<float>& core, const std::vector<float>& raw, int64_t n) {
-      if (n < cores) return core.data() + n * state.core_width() + core_offset;
+    const auto at = [&](const ReferenceRows& core, const ReferenceRows& raw, int64_t n) {
+      if (n < cores) return core.Row(n * shape.core_heads() + core_head);
       const int64_t t = first_raw + n - cores - state.first_raw();
-      return raw.data() + t * state.raw_width() + raw_offset;
+      return raw.Row(t * shape.kv_heads + raw_head);
     };
     const std::vector<double> query(q + h * d, q + (h + 1) * d);
     std::vector<double> p(static_cast<size_t>(visible));
@@ -150,9 +152,9 @@ Status ReferenceBackend::RotaryAppendPool(int64_t layer, Batch batch, const Rota
         Rotate(rotary, rotary.first_position + token, row + h * d);
       }
       const float* key = row + shape.query_heads * d;  // [Hkv, d]
-      const float* value = key + state.raw_width();    // [Hkv, d]
-      to.raw_k.insert(to.raw_k.end(), key, key + state.raw_width());
-      to.raw_v.insert(to.raw_v.end(), value, value + state.raw_width());
+      const float* value = key + shape.kv_heads * d;   // [Hkv, d]
+      to.raw_k.Append(key, shape.kv_heads);
+      to.raw_v.Append(value, shape.kv_heads);
       switch (shape.policy.kind) {
         case AttentionPolicy::Kind::kFull:
           break;
@@ -161,8 +163,8 @@ Status ReferenceBackend::RotaryAppendPool(int64_t layer, Batch batch, const Rota
           break;
         case AttentionPolicy::Kind::kStreaming:
           if (token < shape.policy.sinks) {
-            to.core_k.insert(to.core_k.end(), key, key + state.raw_width());
-            to.core_v.insert(to.core_v.end(), value, value + state.raw_width());
+            to.core_k.Append(key, shape.kv_heads);
+            to.core_v.Append(value, shape.kv_heads);
           }
           break;
       }

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "kernels/checks.h"
 #include "kernels/reference.h"
+#include "kernels/state_rounding.h"
 
 namespace longleaf::kernels {
 namespace {
@@ -30,25 +31,61 @@ Status Exhausted(int64_t needed, const BackendMemory& memory) {
                                                    memory.state_capacity_bytes, " in use"));
 }
 
-// Where a range of a layer of `state` lies, as canonical bytes are ordered: keys, then values.
+// The rows of a range of one layer: keys, then values.
 struct Range {
-  float* keys;    // [count, heads, d]
-  float* values;  // [count, heads, d]
-  size_t bytes;   // of each
+  int64_t first;  // row
+  int64_t count;  // rows
+  int64_t bytes;  // of the keys, and of the values
 };
-Range RangeOf(const ReferenceState& state, ReferenceLayer& l, StatePart part, int64_t first,
-              int64_t count) {
-  if (part == StatePart::kCore) {
-    const int64_t at = first * state.core_width();
-    return {l.core_k.data() + at, l.core_v.data() + at,
-            static_cast<size_t>(count * state.core_width()) * sizeof(float)};
-  }
-  const int64_t at = (first - state.first_raw()) * state.raw_width();
-  return {l.raw_k.data() + at, l.raw_v.data() + at,
-          static_cast<size_t>(count * state.raw_width()) * sizeof(float)};
+Range RangeOf(const ReferenceState& state, StatePart part, int64_t first, int64_t count) {
+  const StateShape& shape = state.shape();
+  const bool core = part == StatePart::kCore;
+  const int64_t heads = core ? shape.core_heads() : shape.kv_heads;
+  return {(core ? first : first - state.first_raw()) * heads, count * heads,
+          count * heads * shape.row_bytes()};
 }
 
 }  // namespace
+
+void ReferenceRows::Append(const float* x, int64_t count) {
+  const int64_t first = rows();
+  Resize(first + count);
+  for (int64_t r = first; r < first + count; ++r, x += d_) {
+    scales_[static_cast<size_t>(r)] = RoundRow(type_, x, d_, Elements(r));
+    Read(r);
+  }
+}
+
+void ReferenceRows::Read(int64_t row) {
+  ReadRow(type_, Elements(row), scales_[static_cast<size_t>(row)], d_, values_.data() + row * d_);
+}
+
+void ReferenceRows::Resize(int64_t rows) {
+  elements_.resize(static_cast<size_t>(rows * element_bytes()));
+  scales_.resize(static_cast<size_t>(rows), type_ == DType::kI8 ? 0.0f : 1.0f);
+  values_.resize(static_cast<size_t>(rows * d_));
+}
+
+void ReferenceRows::EraseFirst(int64_t rows) {
+  elements_.erase(elements_.begin(), elements_.begin() + rows * element_bytes());
+  scales_.erase(scales_.begin(), scales_.begin() + rows);
+  values_.erase(values_.begin(), values_.begin() + rows * d_);
+}
+
+void ReferenceRows::Export(int64_t first, int64_t count, std::byte* bytes) const {
+  bytes = std::copy_n(elements_.begin() + first * element_bytes(), count * element_bytes(), bytes);
+  if (type_ != DType::kI8 || count == 0) return;
+  std::memcpy(bytes, scales_.data() + first, static_cast<size_t>(count) * sizeof(float));
+}
+
+void ReferenceRows::Import(int64_t first, int64_t count, const std::byte* bytes) {
+  std::copy_n(bytes, count * element_bytes(), Elements(first));
+  if (type_ == DType::kI8 && count > 0) {
+    std::memcpy(scales_.data() + first, bytes + count * element_bytes(),
+                static_cast<size_t>(count) * sizeof(float));
+  }
+  for (int64_t r = first; r < first + count; ++r) Read(r);
+}
 
 StatusOr<std::unique_ptr<State>> ReferenceBackend::NewState(const StateShape& shape) {
   if (Status status = CheckStateShape(shape); !status.ok()) return status;
@@ -102,12 +139,11 @@ void ReferenceBackend::CommitStep(Batch batch) {
     const AttentionPolicy& policy = state.shape().policy;
     const int64_t tokens = state.tokens() + state.step_rows;
     const int64_t first_raw = std::max(state.first_raw(), policy.FirstRaw(tokens));
-    const ptrdiff_t gone =
-        static_cast<ptrdiff_t>((first_raw - state.first_raw()) * state.raw_width());
+    const int64_t gone = (first_raw - state.first_raw()) * state.shape().kv_heads;
     for (int64_t l = 0; l < state.shape().layers; ++l) {
       ReferenceLayer& layer = state.OwnLayer(l);
-      layer.raw_k.erase(layer.raw_k.begin(), layer.raw_k.begin() + gone);
-      layer.raw_v.erase(layer.raw_v.begin(), layer.raw_v.begin() + gone);
+      layer.raw_k.EraseFirst(gone);
+      layer.raw_v.EraseFirst(gone);
     }
     state.SetCounts(tokens, first_raw);
     state.step_rows = 0;
@@ -132,13 +168,11 @@ Status ReferenceBackend::Export(const State& state, int64_t layer, StatePart par
     return status;
   }
   if (Status status = CheckLayerReady(state, layer); !status.ok()) return status;
-  // The range is only read; one RangeOf serves both directions.
-  const ReferenceState& from = Cast(state);
-  const Range range =
-      RangeOf(from, const_cast<ReferenceLayer&>(from.Layer(layer)), part, first, count);
-  if (range.bytes == 0) return OkStatus();
-  std::memcpy(out.data(), range.keys, range.bytes);
-  std::memcpy(out.data() + range.bytes, range.values, range.bytes);
+  const Range range = RangeOf(Cast(state), part, first, count);
+  const ReferenceLayer& from = Cast(state).Layer(layer);
+  const bool core = part == StatePart::kCore;
+  (core ? from.core_k : from.raw_k).Export(range.first, range.count, out.data());
+  (core ? from.core_v : from.raw_v).Export(range.first, range.count, out.data() + range.bytes);
   return OkStatus();
 }
 
@@ -149,8 +183,7 @@ Status ReferenceBackend::PrepareImport(State& state, int64_t tokens, int64_t fir
   const int64_t bytes = to.BytesOf(to.shape().policy.CoresAfter(tokens), tokens - first_raw);
   if (memory_.state_bytes + bytes > memory_.state_capacity_bytes) return Exhausted(bytes, memory_);
   to.SetCounts(tokens, first_raw);
-  to.import = std::make_shared<ReferenceImport>(to.shape().layers,
-                                                bytes / int64_t{sizeof(float)} / to.shape().layers);
+  to.import = std::make_shared<ReferenceImport>(to.shape(), bytes / to.shape().layers);
   to.in_import.assign(to.import->layers.size(), true);
   to.imports = true;
   for (ReferenceLayer& layer : to.import->layers) to.Truncate(layer);  // grows: there was nothing
@@ -164,16 +197,16 @@ Status ReferenceBackend::Import(State& state, int64_t layer, StatePart part, int
     return status;
   }
   ReferenceState& to = Cast(state);
-  const int64_t floats = static_cast<int64_t>(in.size() / sizeof(float));
-  if (!to.imports || !to.import->progress.Claim(layer, floats)) {
+  const int64_t bytes = static_cast<int64_t>(in.size());
+  if (!to.imports || !to.import->progress.Claim(layer, bytes)) {
     return absl::InvalidArgumentError("import of a range twice, or without PrepareImport");
   }
-  const Range range =
-      RangeOf(to, to.import->layers[static_cast<size_t>(layer)], part, first, count);
-  if (range.bytes == 0) return OkStatus();
-  std::memcpy(range.keys, in.data(), range.bytes);
-  std::memcpy(range.values, in.data() + range.bytes, range.bytes);
-  to.import->progress.Written(layer, floats);
+  const Range range = RangeOf(to, part, first, count);
+  ReferenceLayer& into = to.import->layers[static_cast<size_t>(layer)];
+  const bool core = part == StatePart::kCore;
+  (core ? into.core_k : into.raw_k).Import(range.first, range.count, in.data());
+  (core ? into.core_v : into.raw_v).Import(range.first, range.count, in.data() + range.bytes);
+  to.import->progress.Written(layer, bytes);
   return OkStatus();
 }
 

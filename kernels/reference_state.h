@@ -12,19 +12,52 @@
 
 namespace longleaf::kernels {
 
-// Keys and values of one layer, oldest first.
+// Keys, or values, of consecutive tokens and their heads, oldest first: rows of d, rounded.
+class ReferenceRows {
+ public:
+  ReferenceRows(DType type, int64_t d) : type_(type), d_(d) {}
+
+  // Rounds x[count, d] and adds it.
+  void Append(const float* x, int64_t count);
+  // What row `row` stands for, [d].
+  const float* Row(int64_t row) const { return values_.data() + row * d_; }
+  int64_t rows() const { return static_cast<int64_t>(scales_.size()); }
+  void Resize(int64_t rows);  // new ones are zero
+  void EraseFirst(int64_t rows);
+
+  // Canonical bytes of `count` rows, count * StateShape::row_bytes().
+  void Export(int64_t first, int64_t count, std::byte* bytes) const;
+  void Import(int64_t first, int64_t count, const std::byte* bytes);
+
+ private:
+  int64_t element_bytes() const { return d_ * SizeOf(type_); }  // of a row
+  std::byte* Elements(int64_t row) { return elements_.data() + row * element_bytes(); }
+  void Read(int64_t row);  // values_ from the others
+
+  DType type_;
+  int64_t d_;
+  std::vector<std::byte> elements_;  // [rows, d]
+  std::vector<float> scales_;        // [rows], 1 for types without
+  std::vector<float> values_;        // [rows, d]
+};
+
+// Keys and values of one layer.
 struct ReferenceLayer {
-  std::vector<float> core_k;  // [cores, core_heads, d]
-  std::vector<float> core_v;  // [cores, core_heads, d]
-  std::vector<float> raw_k;   // [tokens - first_raw, kv_heads, d], rotated
-  std::vector<float> raw_v;   // [tokens - first_raw, kv_heads, d]
+  explicit ReferenceLayer(const StateShape& shape)
+      : core_k(shape.dtype, shape.head_dim), core_v(core_k), raw_k(core_k), raw_v(core_k) {}
+
+  ReferenceRows core_k;  // [cores, core_heads, d]
+  ReferenceRows core_v;  // [cores, core_heads, d]
+  ReferenceRows raw_k;   // [tokens - first_raw, kv_heads, d], rotated
+  ReferenceRows raw_v;   // [tokens - first_raw, kv_heads, d]
 };
 
 // An import: what it has brought, and how much that is. Every state that needs it takes a copy of a
 // layer when it first uses it.
 struct ReferenceImport {
-  ReferenceImport(int64_t layer_count, int64_t floats_per_layer)
-      : progress(layer_count, floats_per_layer), layers(static_cast<size_t>(layer_count)) {}
+  ReferenceImport(const StateShape& shape, int64_t bytes_per_layer)
+      : progress(shape.layers, bytes_per_layer),
+        layers(static_cast<size_t>(shape.layers), ReferenceLayer(shape)) {}
 
   ImportProgress progress;
   std::vector<ReferenceLayer> layers;
@@ -34,7 +67,9 @@ class ReferenceState : public State {
  public:
   // `state_bytes` is the backend's account, charged with what this state holds.
   ReferenceState(const StateShape& shape, int64_t* state_bytes)
-      : layers(static_cast<size_t>(shape.layers)), shape_(shape), account_(state_bytes) {}
+      : layers(static_cast<size_t>(shape.layers), ReferenceLayer(shape)),
+        shape_(shape),
+        account_(state_bytes) {}
   ReferenceState(const ReferenceState&) = delete;
   ReferenceState& operator=(const ReferenceState&) = delete;
   ~ReferenceState() override { Charge(0); }
@@ -48,12 +83,10 @@ class ReferenceState : public State {
     return import == nullptr || import->progress.LayerReady(layer);
   }
 
-  int64_t core_width() const { return shape_.core_heads() * shape_.head_dim; }
-  int64_t raw_width() const { return shape_.kv_heads * shape_.head_dim; }
   // Bytes of that many core and raw tokens in all layers.
   int64_t BytesOf(int64_t core_count, int64_t raw_count) const {
-    return shape_.layers * 2 * (core_count * core_width() + raw_count * raw_width()) *
-           int64_t{sizeof(float)};
+    return shape_.layers * 2 * (core_count * shape_.core_heads() + raw_count * shape_.kv_heads) *
+           shape_.row_bytes();
   }
   int64_t BytesToGrow(int64_t rows) const {
     return BytesOf(shape_.policy.CoresAfter(tokens_ + rows) - cores(), rows);
@@ -88,17 +121,17 @@ class ReferenceState : public State {
   // Drops what an unfinished step has appended to a layer. (To an empty one: makes it as long as
   // the counts say.)
   void Truncate(ReferenceLayer& layer) const {
-    const size_t core_floats = static_cast<size_t>(cores() * core_width());
-    const size_t raw_floats = static_cast<size_t>((tokens_ - first_raw_) * raw_width());
-    layer.core_k.resize(core_floats);
-    layer.core_v.resize(core_floats);
-    layer.raw_k.resize(raw_floats);
-    layer.raw_v.resize(raw_floats);
+    const int64_t core_rows = cores() * shape_.core_heads();
+    const int64_t raw_rows = (tokens_ - first_raw_) * shape_.kv_heads;
+    layer.core_k.Resize(core_rows);
+    layer.core_v.Resize(core_rows);
+    layer.raw_k.Resize(raw_rows);
+    layer.raw_v.Resize(raw_rows);
   }
 
   std::vector<ReferenceLayer> layers;
   int64_t step_rows = 0;  // rows of the step in progress, 0 when there is none
-  // This state's or its ancestor's, or null. A layer that is still in_import has no floats here.
+  // This state's or its ancestor's, or null. A layer that is still in_import has nothing here.
   std::shared_ptr<ReferenceImport> import;
   std::vector<bool> in_import;
   bool imports = false;  // `import` is this state's own

@@ -275,6 +275,9 @@ Status CpuBackend::Attention(int64_t layer, Batch batch, Rows rows, const Tensor
   if (status.ok()) status = CheckLayerReady(batch, layer);
   if (!status.ok()) return status;
   const StateShape& shape = batch.front().state->shape();
+  if (shape.dtype != DType::kF32) {
+    return absl::UnimplementedError(absl::StrCat("attention over ", NameOf(shape.dtype)));
+  }
   std::vector<AttentionItem> items;
   const float* query = qkv.data;
   float* to = out.data;
@@ -352,12 +355,12 @@ Status CpuBackend::Import(State& state, int64_t layer, StatePart part, int64_t f
   Status status = CheckRange(state, layer, part, first, count, in.size());
   if (!status.ok()) return status;
   ImportProgress* const progress = to->import();
-  const int64_t floats = static_cast<int64_t>(in.size() / sizeof(float));
-  if (progress == nullptr || !progress->Claim(layer, floats)) {
+  const int64_t bytes = static_cast<int64_t>(in.size());
+  if (progress == nullptr || !progress->Claim(layer, bytes)) {
     return absl::InvalidArgumentError("import of a range twice, or without PrepareImport");
   }
   ImportPages(*to, layer, part, first, count, in.data());
-  progress->Written(layer, floats);
+  progress->Written(layer, bytes);
   return OkStatus();
 }
 

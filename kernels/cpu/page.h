@@ -18,6 +18,11 @@
 //         key scales   [heads, 64] f32        a key is its elements * its scale
 //         value scales [heads, 64] f32        the same of a value
 //
+// Values of bf16 and i8 share lanes between tokens. Where such lanes hold at least one token of the
+// state, their other tokens' values (and value scales) are numbers too: zero, or of tokens gone by
+// or given up. So a weight of zero is enough to leave them out. Everything else that holds no token
+// is undefined, the scales of keys included. Elements of i8 are never -128.
+//
 // Parts follow one another, and every head of every part starts on a cache line, as the page does.
 // How a row is rounded to bf16, or to i8 and a scale: kernels/state_rounding.h.
 #ifndef LONGLEAF_KERNELS_CPU_PAGE_H_

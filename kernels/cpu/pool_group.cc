@@ -5,8 +5,6 @@
 #include <cmath>
 #include <limits>
 
-#include "kernels/cpu/page.h"
-
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/pool_group.cc"
 #include "hwy/foreach_target.h"
@@ -18,13 +16,6 @@
 HWY_BEFORE_NAMESPACE();
 namespace longleaf::kernels::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
-
-// y += a * x, [count]
-HWY_ATTR HWY_INLINE void AddScaled(float a, const float* x, int64_t count, float* y) {
-  ForEach(count, [&](auto d, int64_t i) HWY_ATTR {
-    hn::StoreU(hn::MulAdd(hn::Set(d, a), hn::LoadU(d, x + i), hn::LoadU(d, y + i)), d, y + i);
-  });
-}
 
 HWY_ATTR HWY_INLINE float Dot(const float* a, const float* b, int64_t count) {
   const hn::ScalableTag<float> d;
@@ -51,32 +42,24 @@ HWY_ATTR void Softmax(float scale, int64_t count, float* x) {
   for (int64_t i = 0; i < count; ++i) x[i] /= sum;
 }
 
+// sum[count] = the rows of x[rows, count], weighted.
+HWY_ATTR void WeightedSum(const float* weights, const float* x, int64_t rows, int64_t count,
+                          float* sum) {
+  ForEach(count, [&](auto d, int64_t i) HWY_ATTR {
+    auto total = hn::Zero(d);
+    for (int64_t r = 0; r < rows; ++r) {
+      total = hn::MulAdd(hn::Set(d, weights[r]), hn::LoadU(d, x + r * count + i), total);
+    }
+    hn::StoreU(total, d, sum + i);
+  });
+}
+
 HWY_ATTR void Pool(const GroupPooling& p) {
   const int64_t d = p.head_dim;
-  int64_t tokens = 0;
-  for (const GroupSpan& span : p.spans) {
-    float* scores = p.weights + tokens;
-    std::fill_n(scores, span.count, 0.0f);
-    for (int64_t k = 0; k < d; ++k) {
-      AddScaled(p.query[k], span.keys + k * kPageTokens, span.count, scores);
-    }
-    tokens += span.count;
-  }
-  Softmax(1.0f / std::sqrt(static_cast<float>(d)), tokens, p.weights);
-  for (int64_t k = 0; k < d; ++k) {
-    p.core_key[k * kPageTokens] = 0;
-    p.core_value[k] = 0;
-  }
-  const float* weights = p.weights;
-  for (const GroupSpan& span : p.spans) {
-    for (int64_t k = 0; k < d; ++k) {
-      p.core_key[k * kPageTokens] += Dot(weights, span.keys + k * kPageTokens, span.count);
-    }
-    for (int64_t t = 0; t < span.count; ++t) {
-      AddScaled(weights[t], span.values + t * d, d, p.core_value);
-    }
-    weights += span.count;
-  }
+  for (int64_t t = 0; t < p.tokens; ++t) p.weights[t] = Dot(p.query, p.keys + t * d, d);
+  Softmax(1.0f / std::sqrt(static_cast<float>(d)), p.tokens, p.weights);
+  WeightedSum(p.weights, p.keys, p.tokens, d, p.core_key);
+  WeightedSum(p.weights, p.values, p.tokens, d, p.core_value);
 }
 
 }  // namespace longleaf::kernels::HWY_NAMESPACE

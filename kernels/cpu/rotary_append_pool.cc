@@ -7,8 +7,9 @@
 
 #include "kernels/cpu/cpu_state.h"
 #include "kernels/cpu/elementwise.h"
-#include "kernels/cpu/page.h"
+#include "kernels/cpu/page_rows.h"
 #include "kernels/cpu/pool_group.h"
+#include "kernels/cpu/rounded_rows.h"
 
 namespace longleaf::kernels {
 namespace {
@@ -25,12 +26,75 @@ struct AppendTask {
   int64_t row;  // first row of the batch
 };
 
-// All complete groups of one item, for one core head.
+// Consecutive groups of one item, complete with this step, for one key head and the core heads that
+// pool its tokens.
 struct PoolTask {
   const CpuState* state;
-  int64_t core_head;
+  int64_t kv_head;
+  int64_t core;  // first core index
+  int64_t count;
   int64_t row;  // first row of the item
 };
+// Cores of one pooling task at most. Tasks begin at multiples of it, so that no two of them write
+// to one lane of a page.
+constexpr int64_t kPoolCores = 4;
+static_assert(kPageTokens % kPoolCores == 0 && kPoolCores % PagePacking(DType::kI8) == 0);
+
+// Rows on their way into a page or out of it: rounded, in memory.
+class RoundedRows {
+ public:
+  RoundedRows(const PageLayout& layout, int64_t most)
+      : type_(layout.dtype),
+        d_(layout.head_dim),
+        elements_(static_cast<size_t>(most * d_ * SizeOf(type_))),
+        scales_(static_cast<size_t>(most)) {}
+
+  // Rounds x[count, d], rows `stride` floats apart; f32 is left where it lies.
+  MemoryRows<const std::byte> Round(const float* x, int64_t stride, int64_t count) {
+    if (type_ == DType::kF32) {
+      const int64_t bytes = stride * int64_t{sizeof(float)};
+      return {reinterpret_cast<const std::byte*>(x), bytes, nullptr, 0};
+    }
+    for (int64_t r = 0; r < count; ++r) {
+      scales_[static_cast<size_t>(r)] =
+          RoundRowFast(type_, x + r * stride, d_, elements_.data() + r * row_bytes());
+    }
+    return {elements_.data(), row_bytes(), scales(), sizeof(float)};
+  }
+  // Where rows can be put that Read will turn into x[count, d]: there at once under f32.
+  MemoryRows<std::byte> Space(float* x) {
+    if (type_ == DType::kF32) return {reinterpret_cast<std::byte*>(x), row_bytes(), nullptr, 0};
+    return {elements_.data(), row_bytes(), scales(), sizeof(float)};
+  }
+  void Read(int64_t count, float* x) const {
+    if (type_ == DType::kF32) return;
+    for (int64_t r = 0; r < count; ++r) {
+      ReadRowFast(type_, elements_.data() + r * row_bytes(), scales_[static_cast<size_t>(r)], d_,
+                  x + r * d_);
+    }
+  }
+
+ private:
+  int64_t row_bytes() const { return d_ * SizeOf(type_); }
+  std::byte* scales() {
+    return type_ == DType::kI8 ? reinterpret_cast<std::byte*>(scales_.data()) : nullptr;
+  }
+
+  const DType type_;
+  const int64_t d_;
+  std::vector<std::byte> elements_;
+  std::vector<float> scales_;
+};
+
+// Rounds rows of one head and writes them to a page; nothing that the state holds comes after them.
+// key, value: [count, stride], the first d of each row.
+void WriteRows(const PageSlots& to, const float* key, const float* value, int64_t stride,
+               RoundedRows& rows) {
+  PutKeys(to, rows.Round(key, stride, to.count));
+  PutValues(to, rows.Round(value, stride, to.count));
+  const int64_t end = to.slot + to.count;
+  ClearLanes(to.layout, to.page, to.head, end, LanesEnd(to.layout.dtype, end));
+}
 
 // Writes the keys and values of a task's rows into the page that covers token `token` of one part.
 // key: [count, stride], the first heads * d of each row; values follow after heads * d.
@@ -39,18 +103,10 @@ void WritePage(const CpuState& state, StatePart part, int64_t layer, int64_t tok
   const int64_t d = state.shape().head_dim, heads = state.shape().kv_heads;
   const PageLayout layout = state.layout(part);
   std::byte* page = state.pages(part, layer)[token / kPageTokens];
-  const int64_t slot = token % kPageTokens;
+  RoundedRows rows(layout, count);
   for (int64_t h = 0; h < heads; ++h) {
-    auto* keys = reinterpret_cast<float*>(page + layout.keys(h)) + slot;
-    for (int64_t k = 0; k < d; ++k) {
-      for (int64_t r = 0; r < count; ++r) {
-        keys[k * kPageTokens + r] = key[r * stride + h * d + k];
-      }
-    }
-    auto* values = reinterpret_cast<float*>(page + layout.values(h)) + slot * d;
-    for (int64_t r = 0; r < count; ++r) {
-      std::copy_n(key + r * stride + (heads + h) * d, d, values + r * d);
-    }
+    WriteRows({layout, page, h, token % kPageTokens, count}, key + h * d, key + (heads + h) * d,
+              stride, rows);
   }
 }
 
@@ -83,41 +139,49 @@ void PoolingQuery(const StateShape& shape, int64_t core_head, const float* q, fl
   for (int64_t k = 0; k < d; ++k) mean[k] /= static_cast<float>(merged);
 }
 
+// A group's keys and values of one head as the state holds them: [tokens, d] each.
+void ReadGroup(const CpuState& state, int64_t layer, int64_t kv_head, int64_t first, int64_t tokens,
+               RoundedRows& rows, float* keys, float* values) {
+  const int64_t d = state.shape().head_dim;
+  std::byte* const* pages = state.pages(StatePart::kRaw, layer);
+  for (int64_t token = first; token < first + tokens;) {
+    const int64_t slot = token % kPageTokens;
+    const int64_t count = std::min(kPageTokens - slot, first + tokens - token);
+    const PageSlots slots = {state.layout(StatePart::kRaw), pages[token / kPageTokens], kv_head,
+                             slot, count};
+    float* const key = keys + (token - first) * d;
+    float* const value = values + (token - first) * d;
+    TakeKeys(slots, rows.Space(key));
+    rows.Read(count, key);
+    TakeValues(slots, rows.Space(value));
+    rows.Read(count, value);
+    token += count;
+  }
+}
+
 void PoolCompleteGroups(const PoolTask& task, int64_t layer, const Tensor& qkv) {
   const CpuState& state = *task.state;
   const StateShape& shape = state.shape();
   const int64_t d = shape.head_dim, group = shape.policy.group;
-  const int64_t kv_head = task.core_head / (shape.core_heads() / shape.kv_heads);
-  const PageLayout raw = state.layout(StatePart::kRaw), cores = state.layout(StatePart::kCore);
-  std::byte* const* raw_pages = state.pages(StatePart::kRaw, layer);
-  std::byte* const* core_pages = state.pages(StatePart::kCore, layer);
-  std::vector<float> scratch(static_cast<size_t>(group + d));
-  std::vector<GroupSpan> spans;
-  GroupPooling pooling;
-  pooling.head_dim = d;
-  pooling.weights = scratch.data();
-  float* const query = scratch.data() + group;
-  pooling.query = query;
-  const int64_t end = shape.policy.CoresAfter(state.tokens() + state.step_rows());
-  for (int64_t core = state.cores(); core < end; ++core) {
+  const int64_t share = shape.core_heads() / shape.kv_heads;  // core heads on one key head
+  const PageLayout cores = state.layout(StatePart::kCore);
+  RoundedRows rows(cores, std::min(group, kPageTokens));
+  std::vector<float> scratch(static_cast<size_t>(2 * group * d + group + 3 * d));
+  float* const keys = scratch.data();
+  float* const values = keys + group * d;
+  float* const query = values + group * d;
+  float* const core_key = query + d;
+  float* const core_value = core_key + d;
+  float* const weights = core_value + d;
+  for (int64_t core = task.core; core < task.core + task.count; ++core) {
+    ReadGroup(state, layer, task.kv_head, core * group, group, rows, keys, values);
     const int64_t last_row = task.row + (core + 1) * group - 1 - state.tokens();
-    PoolingQuery(shape, task.core_head, qkv.data + last_row * qkv.cols, query);
-    spans.clear();
-    for (int64_t token = core * group; token < (core + 1) * group;) {
-      const int64_t slot = token % kPageTokens;
-      const int64_t count = std::min(kPageTokens - slot, (core + 1) * group - token);
-      const std::byte* page = raw_pages[token / kPageTokens];
-      spans.push_back({reinterpret_cast<const float*>(page + raw.keys(kv_head)) + slot,
-                       reinterpret_cast<const float*>(page + raw.values(kv_head)) + slot * d,
-                       count});
-      token += count;
+    std::byte* const page = state.pages(StatePart::kCore, layer)[core / kPageTokens];
+    for (int64_t h = task.kv_head * share; h < (task.kv_head + 1) * share; ++h) {
+      PoolingQuery(shape, h, qkv.data + last_row * qkv.cols, query);
+      PoolGroup({keys, values, group, d, query, weights, core_key, core_value});
+      WriteRows({cores, page, h, core % kPageTokens, 1}, core_key, core_value, d, rows);
     }
-    pooling.spans = spans;
-    std::byte* page = core_pages[core / kPageTokens];
-    const int64_t slot = core % kPageTokens;
-    pooling.core_key = reinterpret_cast<float*>(page + cores.keys(task.core_head)) + slot;
-    pooling.core_value = reinterpret_cast<float*>(page + cores.values(task.core_head)) + slot * d;
-    PoolGroup(pooling);
   }
 }
 
@@ -182,7 +246,12 @@ void RotaryAppendPool(int64_t layer, Batch batch, const RotaryTable& table, Tens
     }
     if (shape.policy.kind == AttentionPolicy::Kind::kCca &&
         shape.policy.CoresAfter(state->tokens() + item.rows) > state->cores()) {
-      for (int64_t h = 0; h < shape.core_heads(); ++h) pools.push_back({state, h, row});
+      const int64_t end = shape.policy.CoresAfter(state->tokens() + item.rows);
+      for (int64_t core = state->cores(); core < end;) {
+        const int64_t count = std::min(end - core, kPoolCores - core % kPoolCores);
+        for (int64_t h = 0; h < shape.kv_heads; ++h) pools.push_back({state, h, core, count, row});
+        core += count;
+      }
     }
     row += item.rows;
   }
