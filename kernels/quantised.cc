@@ -22,19 +22,16 @@ float RoundToBF16(float x) {
   return x;
 }
 
-// Of the largest magnitude, the first of equals.
-float Extreme(const float* x, int64_t count) {
-  float extreme = 0;
-  for (int64_t i = 0; i < count; ++i) {
-    if (std::abs(x[i]) > std::abs(extreme)) extreme = x[i];
-  }
-  return extreme;
+float Largest(const float* x, int64_t count) {
+  float largest = 0;
+  for (int64_t i = 0; i < count; ++i) largest = std::max(largest, std::abs(x[i]));
+  return largest;
 }
 
 }  // namespace
 
 float QuantiseI8(const float* x, int64_t count, int8_t* q) {
-  const float largest = std::abs(Extreme(x, count));
+  const float largest = Largest(x, count);
   if (!(largest >= kSmallestGroup)) {
     std::fill_n(q, count, int8_t{0});
     return 0;
@@ -46,13 +43,20 @@ float QuantiseI8(const float* x, int64_t count, int8_t* q) {
   return largest / 127.0f;
 }
 
+float ScaleOfI4(const float* x, int64_t count, float largest) {
+  if (!(largest >= kSmallestGroup)) return 0;
+  for (int64_t i = 0; i < count; ++i) {
+    if (std::abs(x[i]) == largest) return RoundToBF16(x[i] / -8.0f);
+  }
+  return 0;
+}
+
 float QuantiseI4(const float* x, int64_t count, uint8_t* q) {
-  const float extreme = Extreme(x, count);
-  if (!(std::abs(extreme) >= kSmallestGroup)) {
+  const float scale = ScaleOfI4(x, count, Largest(x, count));
+  if (scale == 0) {
     std::fill_n(q, count, uint8_t{8});
     return 0;
   }
-  const float scale = RoundToBF16(extreme / -8.0f);
   for (int64_t i = 0; i < count; ++i) {
     q[i] = static_cast<uint8_t>(Nearest(x[i] / scale + 8.0f, 0, 15));
   }

@@ -51,6 +51,9 @@ float QuantiseI4(const float* x,  // [count]
                  int64_t count,
                  uint8_t* q);  // [count]
 
+// The scale that QuantiseI4 chooses, given max|x|.
+float ScaleOfI4(const float* x, int64_t count, float largest);
+
 // x[i] as the product sees it, x[0 .. count - 1] being a whole row: quantised group by group in
 // `format`, and back. Weights of a format, and activations beside them (as_weights false).
 void RoundRow(WeightFormat format, bool as_weights, int64_t count, float* x);

@@ -242,45 +242,83 @@ void QuantiseRow(WeightFormat format, const float* in, int64_t in_features, int8
   }
 }
 
+// QuantiseI4 of quantised.h with vectors: the same operations, so the same bits.
+float QuantiseGroupI4(const float* x, int64_t count, uint8_t* q) {
+  const DF df;
+  const DI di;
+  const hn::Rebind<uint8_t, DF> d8;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(df));
+  VF most = hn::Zero(df);
+  for (int64_t i = 0; i < count; i += lanes) most = hn::Max(most, hn::Abs(hn::LoadU(df, x + i)));
+  const float largest = hn::GetLane(hn::MaxOfLanes(df, most));
+  const float scale = ScaleOfI4(x, count, largest);
+  if (scale == 0) {
+    std::fill_n(q, count, uint8_t{8});
+    return 0;
+  }
+  for (int64_t i = 0; i < count; i += lanes) {
+    const VF place = hn::Add(hn::Div(hn::LoadU(df, x + i), hn::Set(df, scale)), hn::Set(df, 8.0f));
+    const VI number = hn::Max(hn::Min(hn::NearestInt(place), hn::Set(di, 15)), hn::Zero(di));
+    hn::StoreU(hn::DemoteTo(d8, number), d8, q + i);
+  }
+  return scale;
+}
+
+// One group of one output into its places in the panel. x: GroupOf(format) floats.
+void PackGroup(WeightFormat format, const float* x, int64_t column, uint8_t* panel_group) {
+  const int64_t group = GroupOf(format);
+  uint8_t* const scales = panel_group + NumberBytes(format);
+  if (format == WeightFormat::kI8) {
+    int8_t q[kMostGroup];
+    const float scale = QuantiseGroup(x, group, q).scale;
+    for (int64_t i = 0; i < group; i += 4) {
+      uint32_t quad;
+      std::memcpy(&quad, q + i, sizeof(quad));
+      quad ^= 0x80808080;  // + 128 in each byte
+      std::memcpy(panel_group + (i / 4 * kPanelColumns + column) * 4, &quad, sizeof(quad));
+    }
+    std::memcpy(scales + column * 4, &scale, sizeof(scale));
+    return;
+  }
+  uint8_t q[kMostGroup];
+  const float scale = QuantiseGroupI4(x, group, q);
+  for (int64_t i = 0; i < group; i += 8) {
+    uint32_t low, high;
+    std::memcpy(&low, q + i, sizeof(low));
+    std::memcpy(&high, q + i + 4, sizeof(high));
+    low |= high << 4;
+    std::memcpy(panel_group + (i / 8 * kPanelColumns + column) * 4, &low, sizeof(low));
+  }
+  uint32_t bits;
+  std::memcpy(&bits, &scale, sizeof(bits));
+  const uint16_t half = static_cast<uint16_t>(bits >> 16);
+  std::memcpy(scales + column * 2, &half, sizeof(half));
+}
+
+void PackPanel(const PanelSource& source, WeightFormat format, uint8_t* panel) {
+  const int64_t group = GroupOf(format), depth = source.in_features;
+  for (int64_t begin = 0; begin < depth; begin += group, panel += GroupBytes(format)) {
+    const int64_t count = std::min(group, depth - begin);
+    for (int64_t n = 0; n < kPanelColumns; ++n) {
+      float x[kMostGroup] = {};
+      if (n < source.columns) {
+        const char* from =
+            static_cast<const char*>(source.rows[n]) + begin * SizeOf(source.types[n]);
+        ToFloat(from, source.types[n], count, x);
+      }
+      PackGroup(format, x, n, panel);
+    }
+  }
+}
+
 }  // namespace longleaf::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace longleaf::kernels {
-namespace {
-
-// The numbers of one group of one output, into their places in the panel.
-void PackGroup(WeightFormat format, const float* x, int64_t count, int64_t column,
-               uint8_t* panel_group) {
-  const int64_t group = GroupOf(format);
-  uint8_t* const scale_at = panel_group + GroupBytes(format);
-  if (format == WeightFormat::kI8) {
-    int8_t q[kMostGroup] = {};
-    const float scale = QuantiseI8(x, count, q);
-    for (int64_t i = 0; i < group; ++i) {
-      panel_group[(i / 4 * kPanelColumns + column) * 4 + i % 4] = static_cast<uint8_t>(q[i] + 128);
-    }
-    std::memcpy(scale_at + (column - kPanelColumns) * 4, &scale, sizeof(scale));
-    return;
-  }
-  uint8_t q[kMostGroup];
-  std::fill_n(q, kMostGroup, uint8_t{8});
-  const float scale = QuantiseI4(x, count, q);
-  for (int64_t i = 0; i < group; i += 8) {
-    for (int64_t j = 0; j < 4; ++j) {
-      panel_group[(i / 8 * kPanelColumns + column) * 4 + j] =
-          static_cast<uint8_t>(q[i + j] | q[i + 4 + j] << 4);
-    }
-  }
-  uint32_t bits;
-  std::memcpy(&bits, &scale, sizeof(bits));
-  const uint16_t half = static_cast<uint16_t>(bits >> 16);
-  std::memcpy(scale_at + (column - kPanelColumns) * 2, &half, sizeof(half));
-}
-
-}  // namespace
 
 HWY_EXPORT(Multiply);
+HWY_EXPORT(PackPanel);
 HWY_EXPORT(QuantiseRow);
 
 void MultiplyQuantisedPanel(const QuantisedProduct& product) {
@@ -293,20 +331,7 @@ void QuantiseActivations(WeightFormat format, const float* in, int64_t in_featur
 }
 
 void PackQuantisedPanel(const PanelSource& source, WeightFormat format, uint8_t* panel) {
-  const int64_t group = GroupOf(format);
-  const int64_t depth = source.in_features;
-  for (int64_t begin = 0; begin < depth; begin += group, panel += GroupBytes(format)) {
-    const int64_t count = std::min(group, depth - begin);
-    for (int64_t n = 0; n < kPanelColumns; ++n) {
-      float x[kMostGroup] = {};
-      if (n < source.columns) {
-        const char* from =
-            static_cast<const char*>(source.rows[n]) + begin * SizeOf(source.types[n]);
-        ToFloat(from, source.types[n], count, x);
-      }
-      PackGroup(format, x, count, n, panel);
-    }
-  }
+  HWY_DYNAMIC_DISPATCH(PackPanel)(source, format, panel);
 }
 
 }  // namespace longleaf::kernels

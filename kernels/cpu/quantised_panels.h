@@ -17,10 +17,12 @@
 
 namespace longleaf::kernels {
 
-// Bytes of one group of a panel: a multiple of 64. `format` is kI8 or kI4.
+// Bytes of one group of a panel, kI8 or kI4: of its numbers, and with its scales. Multiples of 64.
+constexpr int64_t NumberBytes(WeightFormat format) {
+  return GroupOf(format) * kPanelColumns / (format == WeightFormat::kI8 ? 1 : 2);
+}
 constexpr int64_t GroupBytes(WeightFormat format) {
-  return format == WeightFormat::kI8 ? GroupOf(format) * kPanelColumns + kPanelColumns * 4
-                                     : GroupOf(format) * kPanelColumns / 2 + kPanelColumns * 2;
+  return NumberBytes(format) + kPanelColumns * (format == WeightFormat::kI8 ? 4 : 2);
 }
 constexpr int64_t QuantisedPanelBytes(WeightFormat format, int64_t in_features) {
   return GroupsOf(format, in_features) * GroupBytes(format);

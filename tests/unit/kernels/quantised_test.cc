@@ -227,6 +227,7 @@ TEST(QuantisedPanelsTest, EveryInstructionSetFollowsTheRules) {
     source.rows[n] = weights.data() + n * kIn;
     source.types[n] = DType::kF32;
   }
+  std::vector<std::vector<std::byte>> first;  // packed by the first instruction set, by format
   const int64_t all = hwy::SupportedTargets();
   for (int64_t targets = all; targets != 0; targets &= targets - 1) {
     const int64_t target = targets & -targets;
@@ -254,6 +255,10 @@ TEST(QuantisedPanelsTest, EveryInstructionSetFollowsTheRules) {
       const size_t bytes = static_cast<size_t>(QuantisedPanelBytes(format, kIn));
       const AlignedBytes panel = AllocateBytes(static_cast<int64_t>(bytes));
       PackQuantisedPanel(source, format, reinterpret_cast<uint8_t*>(panel.get()));
+      if (first.empty()) first.resize(2);
+      std::vector<std::byte>& same = first[format == WeightFormat::kI8 ? 0 : 1];
+      if (same.empty()) same.assign(panel.get(), panel.get() + bytes);
+      ASSERT_EQ(std::memcmp(panel.get(), same.data(), bytes), 0) << "another layout";
       for (const int64_t columns : {kPanelColumns, int64_t{50}}) {
         QuantisedProduct p;
         p.format = format;
