@@ -11,7 +11,7 @@ export CCACHE_DIR := $(CURDIR)/build/ccache
 endif
 export CTEST_OUTPUT_ON_FAILURE := 1
 
-.PHONY: help deps deps-test build demo test test-release test-asan test-tsan soak fuzz bench load format lint clean
+.PHONY: help deps deps-test build demo test test-release test-asan test-tsan soak fuzz bench bench-peer load format lint clean
 
 help:
 	@echo 'make build    install what is needed (Debian 12) and build the programs into $(BIN)'
@@ -20,6 +20,7 @@ help:
 	@echo 'make soak     kills, random clients and fuzzers for hours; ends with a table'
 	@echo 'make fuzz     every parser of outside bytes under libFuzzer, a minute each'
 	@echo 'make bench    measure this machine, as tests/bench/RESULTS.md does'
+	@echo 'make bench-peer   llama.cpp beside it: tests/bench/peer.sh, hours; needs the network once'
 	@echo 'make load     measure a server with many readers: tests/bench/load.sh, on the built-in model'
 	@echo 'make format   apply clang-format;  make lint   format, layers, clang-tidy'
 	@echo 'make deps     only install what is needed;  make clean   remove the build folders'
@@ -70,6 +71,9 @@ fuzz: deps-test build/fuzz/build.ninja
 
 bench: build
 	@bash tests/bench/run.sh $(BIN)
+
+bench-peer: build
+	@bash tests/bench/peer.sh $(BIN) $(PEER_FLAGS)
 
 load: build
 	@bash tests/bench/load.sh $(BIN) demo
