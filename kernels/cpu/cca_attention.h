@@ -15,12 +15,17 @@ namespace longleaf::kernels {
 
 class ThreadPool;
 
+// How dot products are computed. kFastest: in bf16 where pages are bf16 or i8 and the processor
+// multiplies bf16 (queries and weights are rounded to it, sums are f32), else in f32.
+enum class Products : uint8_t { kFastest, kF32 };
+
 struct AttentionDims {
   int64_t query_heads = 0;    // H
   int64_t kv_heads = 0;       // Hkv, divides H
   int64_t core_heads = 0;     // H or Hkv
   int64_t head_dim = 0;       // d
-  DType dtype = DType::kF32;  // of the pages
+  DType dtype = DType::kF32;  // of the pages: kF32, kBF16, kI8
+  Products products = Products::kFastest;
 };
 
 // One member of the batch: consecutive queries of one state, one layer.

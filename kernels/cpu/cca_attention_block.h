@@ -1,12 +1,14 @@
 // One thread's share of attention: a block of queries against a run of key tiles. The plan
-// (cca_attention_plan.h) cuts a batch into these; cca_attention_block.cc and cca_attention_merge.cc
-// compute them for every instruction set.
+// (cca_attention_plan.h) cuts a batch into these; cca_attention_block.cc, cca_attention_merge.cc
+// and cca_attention_mass.cc compute them for every instruction set.
 #ifndef LONGLEAF_KERNELS_CPU_CCA_ATTENTION_BLOCK_H_
 #define LONGLEAF_KERNELS_CPU_CCA_ATTENTION_BLOCK_H_
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <numbers>
 
 #include "absl/types/span.h"
 #include "kernels/attention_policy.h"
@@ -27,6 +29,10 @@ constexpr int64_t PaddedHeadDim(int64_t d) { return (d + kMaxLanes - 1) / kMaxLa
 // Whole pages of tokens, so that blocks end where pages do.
 constexpr int64_t RowsThatFit(int64_t d) {
   return kBlockFloats / PaddedHeadDim(d) >= kBlockRows ? kBlockRows : kPageTokens;
+}
+// What queries are multiplied by: scores are exponents of two.
+inline float QueryScale(int64_t d) {
+  return static_cast<float>(std::numbers::log2e / std::sqrt(static_cast<double>(d)));
 }
 static_assert(kPageTokens * PaddedHeadDim(kMaxHeadDim) <= kBlockFloats);
 
@@ -101,6 +107,10 @@ struct PartialRows {
   int64_t heads = 0;
   int64_t token = 0;  // its token that is the item's row 0 here
 };
+
+// Whether queries and weights of such attention are rounded to bf16 on this machine, with the
+// instruction set in force: there, pages of bf16 and i8 meet products of bf16.
+bool RoundsToBF16(const AttentionDims& dims);
 
 // Computes the block. With `partial` (64-byte aligned) it leaves the unfinished result there, else
 // it writes the rows of item->out. `stats` as in MergeBlock.

@@ -7,6 +7,8 @@
 #define LONGLEAF_KERNELS_CPU_CCA_ATTENTION_SOFTMAX_INL_H_
 #endif
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <limits>
 
@@ -26,7 +28,7 @@ inline constexpr float kSlack = 8.0f;
 HWY_INLINE V Exp2(V x) {
   const D df;
   const hn::RebindToSigned<D> di;
-  x = hn::Max(x, hn::Set(df, -100.0f));
+  x = hn::Max(hn::Set(df, -100.0f), x);  // in this order NaN stays NaN on x86
   // Adding 1.5 * 2^23 rounds to an integer and leaves it in the low bits.
   const V magic = hn::Set(df, 12582912.0f);
   const V rounded = hn::Add(x, magic);
@@ -66,15 +68,22 @@ HWY_INLINE void MoveReference(const RunningRow& row, float to) {
   }
 }
 
+// Lets no score in `top` exceed the reference by more than the slack. The reference stays a whole
+// number, so that a weight is the same number times a power of two whatever was seen before it: its
+// rounding to fewer bits does not depend on how a row's keys are split.
+HWY_INLINE void RaiseReference(const RunningRow& row, V top) {
+  const D df;
+  if (hn::AllFalse(df, hn::Gt(top, hn::Set(df, *row.reference + kSlack)))) return;
+  MoveReference(row, std::ceil(hn::GetLane(hn::MaxOfLanes(df, top))));
+}
+
 // Scores to weights, in place, for a row that sees the whole tile.
 HWY_INLINE void SoftmaxRow(float* HWY_RESTRICT s, const RunningRow& row) {
   const D df;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(df));
   V top = hn::Load(df, s);
   for (int64_t j = lanes; j < kPageTokens; j += lanes) top = hn::Max(top, hn::Load(df, s + j));
-  if (!hn::AllFalse(df, hn::Gt(top, hn::Set(df, *row.reference + kSlack)))) {
-    MoveReference(row, hn::GetLane(hn::MaxOfLanes(df, top)));
-  }
+  RaiseReference(row, top);
   const V reference = hn::Set(df, *row.reference);
   V sum = hn::Load(df, row.sums);
   for (int64_t j = 0; j < kPageTokens; j += lanes) {
@@ -86,26 +95,26 @@ HWY_INLINE void SoftmaxRow(float* HWY_RESTRICT s, const RunningRow& row) {
 }
 
 // The same for a row that sees keys lo .. hi - 1 only, perhaps none. Scores were computed for keys
-// j0 .. j1 - 1; weights of those that the row does not see become zero.
+// j0 .. j1 - 1; weights of those that the row does not see become zero. Without `adds_up` the sum
+// is left to others.
 HWY_INLINE void SoftmaxRowMasked(float* HWY_RESTRICT s, int64_t j0, int64_t j1, int64_t lo,
-                                 int64_t hi, const RunningRow& row) {
+                                 int64_t hi, bool adds_up, const RunningRow& row) {
   const D df;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(df));
   const V first = hn::Set(df, static_cast<float>(lo));
   const V last = hn::Set(df, static_cast<float>(hi));
   const V nothing = hn::Set(df, -std::numeric_limits<float>::infinity());
   j0 = j0 / lanes * lanes;
+  j1 = (j1 + lanes - 1) / lanes * lanes;
   V top = nothing;
   for (int64_t j = j0; j < j1; j += lanes) {
     const V index = hn::Iota(df, static_cast<float>(j));
     const auto seen = hn::And(hn::Ge(index, first), hn::Lt(index, last));
     top = hn::Max(top, hn::IfThenElse(seen, hn::Load(df, s + j), nothing));
   }
-  if (!hn::AllFalse(df, hn::Gt(top, hn::Set(df, *row.reference + kSlack)))) {
-    MoveReference(row, hn::GetLane(hn::MaxOfLanes(df, top)));
-  }
+  RaiseReference(row, top);
   const V reference = hn::Set(df, *row.reference);
-  V sum = hn::Load(df, row.sums);
+  V sum = hn::Zero(df);
   for (int64_t j = j0; j < j1; j += lanes) {
     const V index = hn::Iota(df, static_cast<float>(j));
     const auto seen = hn::And(hn::Ge(index, first), hn::Lt(index, last));
@@ -114,7 +123,9 @@ HWY_INLINE void SoftmaxRowMasked(float* HWY_RESTRICT s, int64_t j0, int64_t j1, 
     hn::Store(weight, df, s + j);
     sum = hn::Add(sum, weight);
   }
-  hn::Store(sum, df, row.sums);
+  std::fill(s, s + j0, 0.0f);
+  std::fill(s + j1, s + kPageTokens, 0.0f);
+  if (adds_up) hn::Store(hn::Add(hn::Load(df, row.sums), sum), df, row.sums);
 }
 
 // Ends row r of the block: divides `result` [padded d] by its sum into the row of item->out.

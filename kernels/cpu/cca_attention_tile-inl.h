@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <type_traits>
 
 #include "hwy/highway.h"
 #include "kernels/cpu/cca_attention_block.h"
@@ -36,22 +37,22 @@ inline constexpr int kTileVectors = 2;
 // between them, so that memory and arithmetic overlap evenly. Decoding reads each page once, in
 // runs too short for the hardware's own prefetcher to get far ahead.
 struct Ahead {
-  const float* next = nullptr;  // null: nothing
+  const std::byte* next = nullptr;  // null: nothing
   int64_t every = 1;
   int64_t first() const { return next == nullptr ? std::numeric_limits<int64_t>::max() : 1; }
 };
 
-// Asks for NV vectors, to be read soon.
+// Asks for as many bytes as NV vectors have, to be read soon.
 template <int NV>
 HWY_INLINE void Ask(Ahead& ahead, int64_t& due) {
   if (--due != 0) return;
   due = ahead.every;
   const D df;
-  constexpr size_t kLine = 16;
-  for (size_t at = 0; at < NV * hn::Lanes(df); at += kLine) {
+  constexpr size_t kLine = 64;
+  for (size_t at = 0; at < NV * hn::Lanes(df) * sizeof(float); at += kLine) {
     __builtin_prefetch(ahead.next + at, /*rw=*/0, /*locality=*/3);
   }
-  ahead.next += NV * hn::Lanes(df);
+  ahead.next += NV * hn::Lanes(df) * sizeof(float);
 }
 
 // ---- scores: s[r, j] = sum_i q[r, i] * k[i, j], for R rows and NV vectors of keys
@@ -88,8 +89,8 @@ HWY_INLINE void ScoreTile(const float* HWY_RESTRICT q,  // [R, d]
 template <int R, int NV>
 HWY_INLINE void ValueTile(const float* HWY_RESTRICT p,  // [R, kPageTokens]
                           int64_t j0, int64_t j1,
-                          const float* HWY_RESTRICT v,  // [kPageTokens, d], at its first column
-                          Ahead& to_ask, int64_t d,
+                          const float* HWY_RESTRICT v,  // [kPageTokens, stride], at a column
+                          int64_t stride, Ahead& to_ask,
                           float* HWY_RESTRICT o,  // [R, padded d], at its first column
                           int64_t o_stride) {
   const D df;
@@ -98,10 +99,10 @@ HWY_INLINE void ValueTile(const float* HWY_RESTRICT p,  // [R, kPageTokens]
   for (int r = 0; r < R; ++r) {
     for (int c = 0; c < NV; ++c) sum[r][c] = hn::Load(df, o + r * o_stride + c * lanes);
   }
-  v += j0 * d;
+  v += j0 * stride;
   Ahead ahead = to_ask;
   int64_t due = ahead.first();
-  for (int64_t j = j0; j < j1; ++j, v += d) {
+  for (int64_t j = j0; j < j1; ++j, v += stride) {
     V value[NV];
     for (int c = 0; c < NV; ++c) value[c] = hn::LoadU(df, v + c * lanes);
     Ask<NV>(ahead, due);
@@ -131,13 +132,13 @@ HWY_INLINE V LoadColumns(const float* from, int64_t columns) {
 // The columns after the last whole vector.
 template <int R>
 HWY_INLINE void ValueTail(const float* HWY_RESTRICT p, int64_t j0, int64_t j1,
-                          const float* HWY_RESTRICT v, int64_t d, int64_t columns,
+                          const float* HWY_RESTRICT v, int64_t stride, int64_t columns,
                           float* HWY_RESTRICT o, int64_t o_stride) {
   const D df;
   V sum[R];
   for (int r = 0; r < R; ++r) sum[r] = hn::Load(df, o + r * o_stride);
-  v += j0 * d;
-  for (int64_t j = j0; j < j1; ++j, v += d) {
+  v += j0 * stride;
+  for (int64_t j = j0; j < j1; ++j, v += stride) {
     const V value = LoadColumns(v, columns);
     for (int r = 0; r < R; ++r) {
       sum[r] = hn::MulAdd(hn::Set(df, p[r * kPageTokens + j]), value, sum[r]);
@@ -164,60 +165,32 @@ HWY_NOINLINE void ScoreRows(const float* q, int64_t d, const float* k, Ahead& ah
 }
 
 template <int R>
-HWY_NOINLINE void ValueRows(const float* p, int64_t j0, int64_t j1, const float* v, Ahead& ahead,
-                            int64_t d, float* o, int64_t o_stride) {
+HWY_NOINLINE void ValueRows(const float* p, int64_t j0, int64_t j1, const float* v, int64_t stride,
+                            Ahead& ahead, int64_t d, float* o, int64_t o_stride) {
   const D df;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(df));
   int64_t c = 0;
   for (; c + kTileVectors * lanes <= d; c += kTileVectors * lanes) {
-    ValueTile<R, kTileVectors>(p, j0, j1, v + c, ahead, d, o + c, o_stride);
+    ValueTile<R, kTileVectors>(p, j0, j1, v + c, stride, ahead, o + c, o_stride);
   }
   if (kTileVectors > 2 && c + 2 * lanes <= d) {
-    ValueTile<R, 2>(p, j0, j1, v + c, ahead, d, o + c, o_stride);
+    ValueTile<R, 2>(p, j0, j1, v + c, stride, ahead, o + c, o_stride);
     c += 2 * lanes;
   }
   if (c + lanes <= d) {
-    ValueTile<R, 1>(p, j0, j1, v + c, ahead, d, o + c, o_stride);
+    ValueTile<R, 1>(p, j0, j1, v + c, stride, ahead, o + c, o_stride);
     c += lanes;
   }
-  if (c < d) ValueTail<R>(p, j0, j1, v + c, d, d - c, o + c, o_stride);
+  if (c < d) ValueTail<R>(p, j0, j1, v + c, stride, d - c, o + c, o_stride);
 }
 
-// `rows` in 1..kTileRows.
-inline void ScoreRowsOf(int64_t rows, const float* q, int64_t d, const float* k, Ahead& ahead,
-                        int64_t j0, int64_t j1, float* s) {
-  switch (rows) {
-    case 1:
-      return ScoreRows<1>(q, d, k, ahead, j0, j1, s);
-    case 2:
-      return ScoreRows<2>(q, d, k, ahead, j0, j1, s);
-    case 3:
-      return ScoreRows<3>(q, d, k, ahead, j0, j1, s);
-    case 4:
-      return ScoreRows<4>(q, d, k, ahead, j0, j1, s);
-    case 5:
-      return ScoreRows<5>(q, d, k, ahead, j0, j1, s);
-    default:
-      return ScoreRows<6>(q, d, k, ahead, j0, j1, s);
+// Calls `run` with a constant equal to `rows`, which is 1..kMost.
+template <int kMost, typename Run>
+HWY_INLINE void WithRows(int64_t rows, const Run& run) {
+  if constexpr (kMost > 1) {
+    if (rows < kMost) return WithRows<kMost - 1>(rows, run);
   }
-}
-
-inline void ValueRowsOf(int64_t rows, const float* p, int64_t j0, int64_t j1, const float* v,
-                        Ahead& ahead, int64_t d, float* o, int64_t o_stride) {
-  switch (rows) {
-    case 1:
-      return ValueRows<1>(p, j0, j1, v, ahead, d, o, o_stride);
-    case 2:
-      return ValueRows<2>(p, j0, j1, v, ahead, d, o, o_stride);
-    case 3:
-      return ValueRows<3>(p, j0, j1, v, ahead, d, o, o_stride);
-    case 4:
-      return ValueRows<4>(p, j0, j1, v, ahead, d, o, o_stride);
-    case 5:
-      return ValueRows<5>(p, j0, j1, v, ahead, d, o, o_stride);
-    default:
-      return ValueRows<6>(p, j0, j1, v, ahead, d, o, o_stride);
-  }
+  run(std::integral_constant<int, kMost>());
 }
 
 }  // namespace HWY_NAMESPACE

@@ -1,5 +1,6 @@
-// Sequences in paged state for tests of the CPU attention kernel, and its definition in double
-// precision. Whatever a query may not see is NaN or a null page here, so that a read of it shows.
+// Sequences in paged state of every type for tests of the CPU attention kernel, and its definition
+// in double precision. Whatever a query may not see is NaN or a null page here, so that a read of
+// it shows.
 #ifndef LONGLEAF_TESTS_UNIT_KERNELS_ATTENTION_FIXTURE_H_
 #define LONGLEAF_TESTS_UNIT_KERNELS_ATTENTION_FIXTURE_H_
 
@@ -7,7 +8,9 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <limits>
+#include <numbers>
 #include <random>
 #include <string>
 #include <vector>
@@ -16,73 +19,106 @@
 #include "hwy/targets.h"
 #include "kernels/attention_policy.h"
 #include "kernels/cpu/cca_attention.h"
+#include "kernels/cpu/cca_attention_block.h"
 #include "kernels/cpu/page.h"
 #include "kernels/cpu/thread_pool.h"
+#include "kernels/state_rounding.h"
 
 namespace longleaf::kernels {
 
 inline constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
-// Random tokens, row-major: keys and values [count, heads, d].
+inline constexpr DType kStateTypes[] = {DType::kF32, DType::kBF16, DType::kI8};
+
+// Random tokens, row-major: keys and values [count, heads, d], as a state of that type keeps them.
 struct Tokens {
-  Tokens(int64_t count, int64_t heads, int64_t d, std::mt19937& random)
-      : heads(heads), d(d), keys(static_cast<size_t>(count * heads * d)), values(keys.size()) {
+  Tokens(int64_t count, int64_t heads, int64_t d, DType dtype, std::mt19937& random)
+      : heads(heads), d(d), dtype(dtype), keys(static_cast<size_t>(count * heads * d)) {
+    values.resize(keys.size());
     std::normal_distribution<float> normal;
     for (float& x : keys) x = 1.5f * normal(random);
     for (float& x : values) x = normal(random);
+    Round();
   }
   // The first `kept` of `from`, then random ones.
   Tokens(const Tokens& from, int64_t kept, int64_t count, std::mt19937& random)
-      : Tokens(count - kept, from.heads, from.d, random) {
+      : Tokens(count - kept, from.heads, from.d, from.dtype, random) {
     const auto end = from.keys.begin() + kept * heads * d;
     keys.insert(keys.begin(), from.keys.begin(), end);
     values.insert(values.begin(), from.values.begin(),
                   from.values.begin() + (end - from.keys.begin()));
   }
+  void Round() {
+    std::vector<std::byte> elements(static_cast<size_t>(d * SizeOf(dtype)));
+    for (std::vector<float>* rows : {&keys, &values}) {
+      for (size_t at = 0; at < rows->size(); at += static_cast<size_t>(d)) {
+        const float scale = RoundRow(dtype, rows->data() + at, d, elements.data());
+        ReadRow(dtype, elements.data(), scale, d, rows->data() + at);
+      }
+    }
+  }
   const float* Key(int64_t j, int64_t h) const { return keys.data() + (j * heads + h) * d; }
   const float* Value(int64_t j, int64_t h) const { return values.data() + (j * heads + h) * d; }
 
   int64_t heads, d;
+  DType dtype;
   std::vector<float> keys, values;
 };
 
-// Tokens first .. end-1 in pages: other slots are NaN, other pages null.
+// Tokens first .. end-1 in pages: other slots are all one bits, other pages null.
 struct Pages {
   Pages(const Tokens& tokens, int64_t first, int64_t end) {
-    const int64_t d = tokens.d;
-    const PageLayout layout{DType::kF32, tokens.heads, d};
+    const int64_t d = tokens.d, size = SizeOf(tokens.dtype), packing = PagePacking(tokens.dtype);
+    const PageLayout layout{tokens.dtype, tokens.heads, d};
     storage.resize(static_cast<size_t>((end + kPageTokens - 1) / kPageTokens));
+    std::vector<std::byte> row(static_cast<size_t>(d * size));
     for (int64_t j = first; j < end; ++j) {
-      std::vector<float>& page = storage[static_cast<size_t>(j / kPageTokens)];
-      if (page.empty()) page.assign(static_cast<size_t>(layout.bytes() / 4), kNaN);
+      std::vector<Line>& lines = storage[static_cast<size_t>(j / kPageTokens)];
+      if (lines.empty()) lines.resize(static_cast<size_t>(layout.bytes()) / sizeof(Line));
+      std::byte* page = lines.data()->bytes;
+      const int64_t slot = j % kPageTokens;
       for (int64_t h = 0; h < tokens.heads; ++h) {
-        for (int64_t i = 0; i < d; ++i) {
-          page[static_cast<size_t>(layout.keys(h) / 4 + i * kPageTokens + j % kPageTokens)] =
-              tokens.Key(j, h)[i];
-          page[static_cast<size_t>(layout.values(h) / 4 + j % kPageTokens * d + i)] =
-              tokens.Value(j, h)[i];
+        const float key_scale = RoundRow(tokens.dtype, tokens.Key(j, h), d, row.data());
+        for (int64_t i = 0; i < (d + packing - 1) / packing * packing; ++i) {
+          std::byte* to = page + layout.keys(h) +
+                          ((i / packing * kPageTokens + slot) * packing + i % packing) * size;
+          std::memset(to, 0, static_cast<size_t>(size));
+          if (i < d) std::memcpy(to, row.data() + i * size, static_cast<size_t>(size));
         }
+        const float value_scale = RoundRow(tokens.dtype, tokens.Value(j, h), d, row.data());
+        for (int64_t i = 0; i < d; ++i) {
+          std::memcpy(page + layout.values(h) +
+                          ((slot / packing * d + i) * packing + slot % packing) * size,
+                      row.data() + i * size, static_cast<size_t>(size));
+        }
+        if (tokens.dtype != DType::kI8) continue;
+        std::memcpy(page + layout.key_scales(h) + slot * 4, &key_scale, 4);
+        std::memcpy(page + layout.value_scales(h) + slot * 4, &value_scale, 4);
       }
     }
-    for (const std::vector<float>& page : storage) {
-      pointers.push_back(page.empty() ? nullptr : reinterpret_cast<const std::byte*>(page.data()));
+    for (const std::vector<Line>& page : storage) {
+      pointers.push_back(page.empty() ? nullptr : page.data()->bytes);
     }
   }
-  std::vector<std::vector<float>> storage;
+  struct alignas(64) Line {
+    Line() { std::memset(bytes, 0xff, sizeof(bytes)); }
+    std::byte bytes[64];
+  };
+  std::vector<std::vector<Line>> storage;
   std::vector<const std::byte*> pointers;
 };
 
 // One state with queries for all of its tokens. The cores are random: pooling is not under test.
 struct Sequence {
   Sequence(const AttentionPolicy& policy, int64_t query_heads, int64_t kv_heads, int64_t d,
-           int64_t length, uint32_t seed)
+           int64_t length, uint32_t seed, DType dtype = DType::kF32)
       : policy(policy),
-        dims{query_heads, kv_heads, policy.CoreHeadCount(query_heads, kv_heads), d, DType::kF32},
+        dims{query_heads, kv_heads, policy.CoreHeadCount(query_heads, kv_heads), d, dtype},
         length(length),
         stride((query_heads + 2 * kv_heads) * d),
         random(seed),
-        raw(length, kv_heads, d, random),
-        cores(std::max<int64_t>(1, policy.CoresAfter(length)), dims.core_heads, d, random),
+        raw(length, kv_heads, d, dtype, random),
+        cores(std::max<int64_t>(1, policy.CoresAfter(length)), dims.core_heads, d, dtype, random),
         query(static_cast<size_t>(length * stride), kNaN) {
     AskFrom(0);
   }
@@ -141,19 +177,33 @@ struct Chunk {
   AttentionItem item;
 };
 
+// x to the nearest number of bf16.
+inline float NearestBF16(float x) {
+  std::byte element[2];
+  RoundRow(DType::kBF16, &x, 1, element);
+  ReadRow(DType::kBF16, element, 1.0f, 1, &x);
+  return x;
+}
+
 // The definition, for one query of one head. weights: [cores visible | raw visible]. tolerance:
 // per output column, from the rounding of scores (their absolute products), of the weighted sum
-// (its absolute terms) and of the number of terms.
+// (its absolute terms) and of the number of terms. `rounds`: with the scaled query rounded to bf16,
+// and tolerances for weights that are.
 struct Expected {
   std::vector<double> weights, out, tolerance;
   double relative = 0;  // tolerance of a weight, relative
 };
 
-inline Expected Define(const Sequence& s, int64_t t, int64_t h) {
+inline Expected Define(const Sequence& s, int64_t t, int64_t h, bool rounds) {
   const int64_t d = s.dims.head_dim;
   const int64_t share = s.dims.query_heads / s.dims.kv_heads;
   const int64_t core_head = h / (s.dims.query_heads / s.dims.core_heads);
-  const float* q = s.query.data() + t * s.stride + h * d;
+  const double scale = std::numbers::log2e / std::sqrt(static_cast<double>(d));
+  std::vector<double> q(static_cast<size_t>(d));
+  for (int64_t i = 0; i < d; ++i) {
+    const float x = s.query[static_cast<size_t>(t * s.stride + h * d + i)];
+    q[static_cast<size_t>(i)] = rounds ? double{NearestBF16(x * QueryScale(d))} : x * scale;
+  }
   std::vector<const float*> keys, values;
   for (int64_t j = 0; j < s.policy.CoresVisible(t + 1); ++j) {
     keys.push_back(s.cores.Key(j, core_head));
@@ -168,18 +218,21 @@ inline Expected Define(const Sequence& s, int64_t t, int64_t h) {
   for (const float* key : keys) {
     double dot = 0, absolute = 0;
     for (int64_t i = 0; i < d; ++i) {
-      dot += double{q[i]} * key[i];
-      absolute += std::abs(double{q[i]} * key[i]);
+      const double product = q[static_cast<size_t>(i)] * double{key[i]};
+      dot += product;
+      absolute += std::abs(product);
     }
-    e.weights.push_back(dot / std::sqrt(static_cast<double>(d)));
-    products = std::max(products, absolute / std::sqrt(static_cast<double>(d)));
-    top = std::max(top, e.weights.back());
+    e.weights.push_back(dot);
+    products = std::max(products, absolute / std::numbers::log2e);
+    top = std::max(top, dot);
   }
-  for (double& w : e.weights) total += w = std::exp(w - top);
+  for (double& w : e.weights) total += w = std::exp2(w - top);
   e.out.resize(static_cast<size_t>(d));
   e.tolerance.resize(static_cast<size_t>(d));
   e.relative = std::numeric_limits<float>::epsilon() *
                (8 + 4 * products + std::sqrt(static_cast<double>(keys.size())));
+  // Half a unit of 8 bits in each weight, and at most as much in their sum.
+  if (rounds) e.relative += 0x1p-7;
   for (size_t j = 0; j < keys.size(); ++j) {
     e.weights[j] /= total;
     for (int64_t i = 0; i < d; ++i) {
@@ -202,9 +255,12 @@ void OnEveryTarget(const Body& body) {
 }
 
 // Runs `chunks`, of sequences of one shape, in one call.
-inline void Attend(const std::vector<Chunk*>& chunks, int64_t threads = 2) {
+inline void Attend(const std::vector<Chunk*>& chunks, int64_t threads = 2,
+                   Products products = Products::kFastest) {
   if (chunks.empty()) return;
   const Sequence& s = *chunks.front()->sequence;
+  AttentionDims dims = s.dims;
+  dims.products = products;
   ThreadPool pool(threads);
   std::vector<AttentionItem> items;
   for (Chunk* chunk : chunks) {
@@ -212,7 +268,7 @@ inline void Attend(const std::vector<Chunk*>& chunks, int64_t threads = 2) {
     std::fill(chunk->mass.begin(), chunk->mass.end(), 0.0f);
     items.push_back(chunk->item);
   }
-  CcaAttention(s.policy, s.dims, s.stride, items, pool);
+  CcaAttention(s.policy, dims, s.stride, items, pool);
 }
 
 // expected: [rows, H]
@@ -245,21 +301,36 @@ inline void ExpectRight(const Chunk& chunk, const std::vector<Expected>& expecte
   EXPECT_NEAR(total, static_cast<double>(heads), 1e-5 * static_cast<double>(heads));
 }
 
-// Runs `chunks` in one call, on every instruction set, and holds them against the definition.
-inline void CheckChunks(const std::vector<Chunk*>& chunks) {
+inline std::vector<std::vector<Expected>> DefineAll(const std::vector<Chunk*>& chunks,
+                                                    bool rounds) {
   std::vector<std::vector<Expected>> expected;
   for (const Chunk* chunk : chunks) {
     const Sequence& s = *chunk->sequence;
     expected.emplace_back();
     for (int64_t r = 0; r < chunk->item.rows; ++r) {
       for (int64_t h = 0; h < s.dims.query_heads; ++h) {
-        expected.back().push_back(Define(s, chunk->item.first_token + r, h));
+        expected.back().push_back(Define(s, chunk->item.first_token + r, h, rounds));
       }
     }
   }
+  return expected;
+}
+
+// Runs `chunks` in one call, on every instruction set and with both kinds of products, and holds
+// them against the definition.
+inline void CheckChunks(const std::vector<Chunk*>& chunks) {
+  std::vector<std::vector<Expected>> exact, rounded;
   OnEveryTarget([&] {
-    Attend(chunks);
-    for (size_t i = 0; i < chunks.size(); ++i) ExpectRight(*chunks[i], expected[i]);
+    const bool rounds = RoundsToBF16(chunks.front()->sequence->dims);
+    if (rounds) {
+      SCOPED_TRACE("in bf16");
+      if (rounded.empty()) rounded = DefineAll(chunks, true);
+      Attend(chunks);
+      for (size_t i = 0; i < chunks.size(); ++i) ExpectRight(*chunks[i], rounded[i]);
+    }
+    if (exact.empty()) exact = DefineAll(chunks, false);
+    Attend(chunks, 2, Products::kF32);
+    for (size_t i = 0; i < chunks.size(); ++i) ExpectRight(*chunks[i], exact[i]);
   });
 }
 

@@ -16,13 +16,14 @@
 namespace longleaf::kernels {
 namespace {
 
-void Check(const AttentionPolicy& policy, int64_t query_heads, int64_t kv_heads, int64_t d,
-           int64_t first, int64_t rows) {
-  SCOPED_TRACE(policy.ToString() + " H=" + std::to_string(query_heads) + "/" +
-               std::to_string(kv_heads) + " d=" + std::to_string(d) +
-               " first=" + std::to_string(first) + " rows=" + std::to_string(rows));
+void Check(DType dtype, const AttentionPolicy& policy, int64_t query_heads, int64_t kv_heads,
+           int64_t d, int64_t first, int64_t rows) {
+  SCOPED_TRACE(std::string(NameOf(dtype)) + " " + policy.ToString() +
+               " H=" + std::to_string(query_heads) + "/" + std::to_string(kv_heads) +
+               " d=" + std::to_string(d) + " first=" + std::to_string(first) +
+               " rows=" + std::to_string(rows));
   const Sequence s(policy, query_heads, kv_heads, d, first + rows,
-                   static_cast<uint32_t>(first * 1000 + rows * 10 + d));
+                   static_cast<uint32_t>(first * 1000 + rows * 10 + d), dtype);
   Chunk chunk(s, first, rows, /*want_mass=*/true);
   CheckChunks({&chunk});
 }
@@ -41,21 +42,32 @@ const std::vector<AttentionPolicy>& Policies() {
   return policies;
 }
 
+// The types of states in turn: for loops over so many cases that each type meets enough of them.
+class TypeCycle {
+ public:
+  DType Next() { return kStateTypes[n_++ % std::size(kStateTypes)]; }
+
+ private:
+  size_t n_ = 0;
+};
+
 TEST(CcaAttentionTest, ChunksOfAnyLengthAtAnyPlace) {
+  TypeCycle type;
   for (const AttentionPolicy& policy : Policies()) {
     for (const int64_t rows : {1, 2, 62, 64, 65, 127, 287}) {
-      for (const int64_t first : {0, 63, 101}) Check(policy, 4, 2, 8, first, rows);
+      for (const int64_t first : {0, 63, 101}) Check(type.Next(), policy, 4, 2, 8, first, rows);
     }
   }
 }
 
 TEST(CcaAttentionTest, SingleQueriesAroundPageGroupAndWindowEdges) {
+  TypeCycle type;
   for (const AttentionPolicy& policy : Policies()) {
     for (const int64_t edge :
          {int64_t{64}, int64_t{128}, int64_t{7 * 64}, policy.window, policy.window + policy.group,
           policy.window + policy.sinks, policy.window + 64 * policy.group}) {
       for (int64_t first = std::max<int64_t>(0, edge - 2); first <= edge + 1; ++first) {
-        Check(policy, 4, 2, 8, first, 1);
+        Check(type.Next(), policy, 4, 2, 8, first, 1);
       }
     }
   }
@@ -64,8 +76,10 @@ TEST(CcaAttentionTest, SingleQueriesAroundPageGroupAndWindowEdges) {
 TEST(CcaAttentionTest, HeadSizes) {
   for (const int64_t d : {2, 8, 10, 22, 32, 64, 80, 96, 100, 128, 256}) {
     for (const CoreHeads heads : {CoreHeads::kQuery, CoreHeads::kKeyValue}) {
-      Check(AttentionPolicy::Cca(4, 16, heads), 6, 3, d, 190, 67);
-      Check(AttentionPolicy::Cca(4, 16, heads), 6, 3, d, 500, 1);
+      for (const DType dtype : kStateTypes) {
+        Check(dtype, AttentionPolicy::Cca(4, 16, heads), 6, 3, d, 190, d < 100 ? 67 : 9);
+        Check(dtype, AttentionPolicy::Cca(4, 16, heads), 6, 3, d, 300, 1);
+      }
     }
   }
 }
@@ -73,23 +87,24 @@ TEST(CcaAttentionTest, HeadSizes) {
 TEST(CcaAttentionTest, HeadGroupings) {
   for (const CoreHeads heads : {CoreHeads::kQuery, CoreHeads::kKeyValue}) {
     const AttentionPolicy policy = AttentionPolicy::Cca(4, 16, heads);
+    TypeCycle type;
     for (const int64_t rows : {1, 5, 70}) {
-      Check(policy, 1, 1, 32, 130, rows);
-      Check(policy, 3, 3, 32, 130, rows);
-      Check(policy, 7, 1, 32, 130, rows);
-      Check(policy, 14, 2, 64, 130, rows);
-      Check(policy, 130, 1, 8, 130, rows);
+      Check(type.Next(), policy, 1, 1, 32, 130, rows);
+      Check(type.Next(), policy, 3, 3, 32, 130, rows);
+      Check(type.Next(), policy, 7, 1, 32, 130, rows);
+      Check(type.Next(), policy, 14, 2, 64, 130, rows);
+      Check(type.Next(), policy, 130, 1, 8, 130, rows);
     }
   }
 }
 
 // Long enough that a single query is split over its keys.
 TEST(CcaAttentionTest, LongSingleQueries) {
-  for (const int64_t first : {1023, 1024, 2500}) {
-    for (const int64_t rows : {1, 3}) {
-      Check(AttentionPolicy::Full(), 4, 2, 32, first, rows);
-      Check(AttentionPolicy::Cca(1, 64, CoreHeads::kQuery), 4, 2, 32, first, rows);
-    }
+  for (const DType dtype : kStateTypes) {
+    Check(dtype, AttentionPolicy::Full(), 4, 2, 32, 1023, 1);
+    Check(dtype, AttentionPolicy::Cca(1, 64, CoreHeads::kQuery), 4, 2, 32, 1024, 3);
+    Check(dtype, AttentionPolicy::Full(), 4, 2, 32, 2500, 3);
+    Check(dtype, AttentionPolicy::Cca(1, 64, CoreHeads::kQuery), 4, 2, 32, 2500, 1);
   }
 }
 
@@ -97,16 +112,19 @@ TEST(CcaAttentionTest, LongSingleQueries) {
 // the largest must vanish without a trace.
 TEST(CcaAttentionTest, ScoresOfAnySize) {
   for (const float scale : {-40.0f, 1e-20f, 40.0f}) {
-    Sequence s(AttentionPolicy::Full(), 2, 1, 16, 400, 5);
-    for (int64_t t = 0; t < s.length; ++t) {
-      for (int64_t i = 0; i < 16; ++i) {
-        s.raw.keys[static_cast<size_t>(t * 16 + i)] = scale * static_cast<float>(t) / 100;
+    for (const DType dtype : kStateTypes) {
+      Sequence s(AttentionPolicy::Full(), 2, 1, 16, 400, 5, dtype);
+      for (int64_t t = 0; t < s.length; ++t) {
+        for (int64_t i = 0; i < 16; ++i) {
+          s.raw.keys[static_cast<size_t>(t * 16 + i)] = scale * static_cast<float>(t) / 100;
+        }
+        for (int64_t i = 0; i < 32; ++i) s.query[static_cast<size_t>(t * s.stride + i)] = 1.0f;
       }
-      for (int64_t i = 0; i < 32; ++i) s.query[static_cast<size_t>(t * s.stride + i)] = 1.0f;
+      s.raw.Round();
+      Chunk whole(s, 0, 400, true);
+      Chunk single(s, 399, 1, true);
+      CheckChunks({&whole, &single});
     }
-    Chunk whole(s, 0, 400, true);
-    Chunk single(s, 399, 1, true);
-    CheckChunks({&whole, &single});
   }
 }
 

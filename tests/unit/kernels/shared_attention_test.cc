@@ -25,13 +25,15 @@ struct Shape {
   int64_t query_heads = 4;
   int64_t kv_heads = 2;
   int64_t d = 16;
+  DType dtype = DType::kF32;
 };
 
 // A state of `length` tokens that branches go on from.
 struct Document {
   Document(const Shape& shape, int64_t length, uint32_t seed)
       : shape(shape),
-        sequence(shape.policy, shape.query_heads, shape.kv_heads, shape.d, length, seed),
+        sequence(shape.policy, shape.query_heads, shape.kv_heads, shape.d, length, seed,
+                 shape.dtype),
         cores(sequence.cores, 0, shape.policy.CoresAfter(length)),
         raw(sequence.raw, shape.policy.FirstRaw(length), length) {}
   Shape shape;
