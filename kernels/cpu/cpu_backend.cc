@@ -275,9 +275,6 @@ Status CpuBackend::Attention(int64_t layer, Batch batch, Rows rows, const Tensor
   if (status.ok()) status = CheckLayerReady(batch, layer);
   if (!status.ok()) return status;
   const StateShape& shape = batch.front().state->shape();
-  if (shape.dtype != DType::kF32) {
-    return absl::UnimplementedError(absl::StrCat("attention over ", NameOf(shape.dtype)));
-  }
   std::vector<AttentionItem> items;
   const float* query = qkv.data;
   float* to = out.data;
