@@ -1,9 +1,10 @@
 // How near the CPU attention kernel comes to what the machine can do: prefill of a 512-token chunk
-// as a share of the measured FMA peak, decoding as a share of the measured read bandwidth, full
-// attention beside CCA. Results are compared with the definition in double before they are timed.
+// as a share of the measured peak of the products in use (f32, or bf16 where pages and processor
+// have it), decoding as a share of the measured read bandwidth, full attention beside CCA, for
+// every type of page. Results are compared with the definition in double before they are timed.
 //
 //   attention_bench [--threads N] [--context TOKENS] [--target AVX2|AVX3|...] [--seconds S]
-//                   [--clock wall|processor]
+//                   [--clock wall|processor] [--dtype f32|bf16|int8] [--products fastest|f32]
 //
 // Only useful work is counted: 4 d operations for each (query, head, visible position).
 #include <algorithm>
@@ -22,8 +23,10 @@
 #include "kernels/aligned.h"
 #include "kernels/attention_policy.h"
 #include "kernels/cpu/cca_attention.h"
+#include "kernels/cpu/cca_attention_block.h"
 #include "kernels/cpu/page.h"
 #include "kernels/cpu/thread_pool.h"
+#include "kernels/state_rounding.h"
 #include "tests/bench/machine_limits.h"
 
 namespace longleaf::kernels {
@@ -34,7 +37,24 @@ struct Options {
   int64_t context = 32768;
   double seconds = 0.5;
   bool processor_time = false;
+  std::vector<DType> dtypes = {DType::kF32, DType::kBF16, DType::kI8};
+  Products products = Products::kFastest;
 };
+
+// Random numbers in [-1, 1) as pages of that type have them; scales come with the pages.
+void FillPages(DType dtype, float* to, int64_t floats) {
+  FillRandom(to, floats);
+  if (dtype == DType::kF32) return;
+  auto* words = reinterpret_cast<uint32_t*>(to);
+  for (int64_t i = 0; i < floats; ++i) {
+    if (dtype == DType::kBF16) {
+      words[i] = (words[i] & 0xffff0000u) | words[i] >> 16;
+    } else {
+      const auto byte = static_cast<int32_t>(to[i] * 127.0f);
+      words[i] = static_cast<uint32_t>(byte & 0xff) * 0x01030507u;
+    }
+  }
+}
 
 // Several layers' states, page after page in one buffer, so that decoding reads memory and no
 // cache.
@@ -47,19 +67,29 @@ struct States {
     const int64_t core_pages = (policy.CoresVisible(tokens) + kPageTokens - 1) / kPageTokens;
     const int64_t core_page = PageLayout{dims.dtype, dims.core_heads, dims.head_dim}.bytes();
     const int64_t raw_page = PageLayout{dims.dtype, dims.kv_heads, dims.head_dim}.bytes();
-    const auto* next = reinterpret_cast<const std::byte*>(buffer.get());
+    auto* next = reinterpret_cast<std::byte*>(buffer.get());
     const int64_t layer = core_pages * core_page + (raw_pages - first_raw) * raw_page;
     for (int64_t n = 0; n < std::min(most, floats * 4 / layer); ++n) {
       cores.emplace_back();
       for (int64_t p = 0; p < core_pages; ++p) {
         cores.back().push_back(next);
+        PutScales(dims.core_heads, next);
         next += core_page;
       }
       raw.emplace_back(static_cast<size_t>(first_raw), nullptr);
       for (int64_t p = first_raw; p < raw_pages; ++p) {
         raw.back().push_back(next);
+        PutScales(dims.kv_heads, next);
         next += raw_page;
       }
+    }
+  }
+  void PutScales(int64_t heads, std::byte* page) const {
+    if (dims.dtype != DType::kI8) return;
+    const PageLayout layout{dims.dtype, heads, dims.head_dim};
+    auto* scales = reinterpret_cast<float*>(page + layout.key_scales(0));
+    for (int64_t n = 0; n < 2 * heads * kPageTokens; ++n) {
+      scales[n] = (1.0f + static_cast<float>(n % 7) / 8) / 127;
     }
   }
   AttentionPolicy policy;
@@ -90,16 +120,28 @@ double Error(const States& s, const AttentionItem& item, int64_t h) {
   const auto add = [&](const std::byte* page, int64_t heads, int64_t slot) {
     const int64_t head = h / (dims.query_heads / heads);
     const PageLayout layout{dims.dtype, heads, d};
-    const auto* keys = reinterpret_cast<const float*>(page + layout.keys(head));
-    const auto* values = reinterpret_cast<const float*>(page + layout.values(head));
+    const int64_t packing = PagePacking(dims.dtype), size = SizeOf(dims.dtype);
+    const bool scaled = dims.dtype == DType::kI8;
+    const auto number = [&](int64_t offset, int64_t scales) {
+      const float scale = scaled ? reinterpret_cast<const float*>(page + scales)[slot] : 1.0f;
+      float x;
+      ReadRow(dims.dtype, page + offset, scale, 1, &x);
+      return double{x};
+    };
     double dot = 0;
     for (int64_t c = 0; c < d; ++c) {
-      dot += double{q[c]} * keys[c * kPageTokens + slot];
+      dot += double{q[c]} *
+             number(layout.keys(head) +
+                        ((c / packing * kPageTokens + slot) * packing + c % packing) * size,
+                    layout.key_scales(head));
     }
     const double weight = std::exp(dot / std::sqrt(static_cast<double>(d)));
     total += weight;
     for (int64_t c = 0; c < d; ++c) {
-      out[static_cast<size_t>(c)] += weight * values[slot * d + c];
+      out[static_cast<size_t>(c)] +=
+          weight *
+          number(layout.values(head) + ((slot / packing * d + c) * packing + slot % packing) * size,
+                 layout.value_scales(head));
     }
   };
   for (int64_t j = 0; j < s.policy.CoresVisible(i); ++j) {
@@ -126,6 +168,46 @@ double VisiblePairs(const AttentionPolicy& policy, int64_t first, int64_t rows) 
   return pairs;
 }
 
+// Times the last 512 rows of one layer, and the last row of all. False when a result is wrong.
+bool Measure(const States& states, ThreadPool& pool, const Stopwatch& watch, double seconds,
+             double peak, double bandwidth) {
+  const AttentionDims& dims = states.dims;
+  const AttentionPolicy& policy = states.policy;
+  const int64_t i = states.tokens, d = dims.head_dim, width = dims.query_heads * d;
+  const int64_t rows = std::min<int64_t>(512, i);
+  std::vector<float> query(static_cast<size_t>(rows * width)), out(query.size());
+  std::minstd_rand engine(7);
+  std::normal_distribution<float> normal;
+  for (float& x : query) x = normal(engine);
+
+  const AttentionItem chunk = LastRows(states, 0, rows, query, out);
+  const double chunk_seconds = watch.Best(seconds, [&] {
+    CcaAttention(policy, dims, width, {&chunk, 1}, pool);
+  });
+  double error = Error(states, chunk, dims.query_heads - 1);
+  const double operations = 4.0 * static_cast<double>(width) * VisiblePairs(policy, i - rows, rows);
+
+  const double single_seconds = watch.Best(seconds, [&] {
+    for (size_t layer = 0; layer < states.raw.size(); ++layer) {
+      const AttentionItem single = LastRows(states, layer, 1, query, out);
+      CcaAttention(policy, dims, width, {&single, 1}, pool);
+    }
+  });
+  error = std::max(error, Error(states, LastRows(states, states.raw.size() - 1, 1, query, out), 0));
+  const double token_bytes = static_cast<double>(
+      2 * d * SizeOf(dims.dtype) + (dims.dtype == DType::kI8 ? 8 : 0));  // of one head
+  const double bytes = token_bytes * static_cast<double>(states.raw.size()) *
+                       static_cast<double>(policy.CoresVisible(i) * dims.core_heads +
+                                           (i - policy.FirstRaw(i)) * dims.kv_heads);
+  std::printf("%-5s %-26s %5lld/%-2lld %4lld | %7.0f GF %5.1f%% | %5.1f GB/s %5.1f%% | %7.1e\n",
+              NameOf(dims.dtype), policy.ToString().c_str(),
+              static_cast<long long>(dims.query_heads), static_cast<long long>(dims.kv_heads),
+              static_cast<long long>(d), operations / chunk_seconds / 1e9,
+              100 * operations / chunk_seconds / peak, bytes / single_seconds / 1e9,
+              100 * bytes / single_seconds / bandwidth, error);
+  return error < (RoundsToBF16(dims) ? 2e-2 : 1e-5);
+}
+
 int Run(const Options& options) {
   ThreadPool pool(options.threads);
   const Stopwatch watch =
@@ -138,56 +220,34 @@ int Run(const Options& options) {
   }
   FillRandom(buffer.get(), floats);
   const double peak = PeakFlops(pool, options.seconds, watch);
+  const double pairs_peak = PeakBF16Flops(pool, options.seconds, watch);
   const double bandwidth = ReadBandwidth(pool, buffer.get(), floats, options.seconds, watch);
-  std::printf("%s, %lld threads: FMA peak %.0f GFLOP/s, read bandwidth %.1f GB/s\n",
+  std::printf("%s, %lld threads: peak %.0f GFLOP/s in f32, %.0f in bf16, reads %.1f GB/s\n",
               hwy::TargetName(hwy::SupportedAndGeneratedTargets().front()),
-              static_cast<long long>(options.threads), peak / 1e9, bandwidth / 1e9);
-  std::printf("%-26s %8s %4s | %10s %6s | %10s %6s\n", "policy", "H/Hkv", "d", "512 rows", "peak",
-              "1 row", "read");
+              static_cast<long long>(options.threads), peak / 1e9, pairs_peak / 1e9,
+              bandwidth / 1e9);
+  std::printf("%-5s %-26s %8s %4s | %10s %6s | %10s %6s | %7s\n", "pages", "policy", "H/Hkv", "d",
+              "512 rows", "peak", "1 row", "read", "error");
 
   bool right = true;
-  for (const auto& [query_heads, kv_heads] : {std::pair{8, 8}, {8, 2}}) {
-    for (const int64_t d : {64, 128}) {
-      for (const AttentionPolicy& policy :
-           {AttentionPolicy::Full(), AttentionPolicy::Cca(16, 1024, CoreHeads::kKeyValue),
-            AttentionPolicy::Cca(16, 1024, CoreHeads::kQuery)}) {
-        if (query_heads == kv_heads && policy.core_heads == CoreHeads::kQuery &&
-            policy.kind == AttentionPolicy::Kind::kCca) {
-          continue;  // the same as one core per key head
-        }
-        const AttentionDims dims{query_heads, kv_heads, policy.CoreHeadCount(query_heads, kv_heads),
-                                 d, DType::kF32};
-        const States states(buffer, floats, policy, dims, options.context, 64);
-        const int64_t rows = std::min<int64_t>(512, options.context), width = query_heads * d;
-        std::vector<float> query(static_cast<size_t>(rows * width)), out(query.size());
-        std::minstd_rand engine(7);
-        std::normal_distribution<float> normal;
-        for (float& x : query) x = normal(engine);
-
-        const AttentionItem chunk = LastRows(states, 0, rows, query, out);
-        const double chunk_seconds = watch.Best(options.seconds, [&] {
-          CcaAttention(policy, dims, width, {&chunk, 1}, pool);
-        });
-        right &= Error(states, chunk, query_heads - 1) < 1e-5;
-        const double operations =
-            4.0 * static_cast<double>(width) * VisiblePairs(policy, options.context - rows, rows);
-
-        const double single_seconds = watch.Best(options.seconds, [&] {
-          for (size_t layer = 0; layer < states.raw.size(); ++layer) {
-            const AttentionItem single = LastRows(states, layer, 1, query, out);
-            CcaAttention(policy, dims, width, {&single, 1}, pool);
+  for (const DType dtype : options.dtypes) {
+    FillPages(dtype, buffer.get(), floats);
+    for (const auto& [query_heads, kv_heads] : {std::pair{8, 8}, {16, 2}}) {
+      for (const int64_t d : {64, 128}) {
+        for (const AttentionPolicy& policy :
+             {AttentionPolicy::Full(), AttentionPolicy::Cca(16, 1024, CoreHeads::kKeyValue),
+              AttentionPolicy::Cca(16, 1024, CoreHeads::kQuery)}) {
+          if (query_heads == kv_heads && policy.core_heads == CoreHeads::kQuery &&
+              policy.kind == AttentionPolicy::Kind::kCca) {
+            continue;  // the same as one core per key head
           }
-        });
-        right &= Error(states, LastRows(states, states.raw.size() - 1, 1, query, out), 0) < 1e-5;
-        const int64_t i = options.context;
-        const double bytes = 8.0 *
-                             static_cast<double>(d * static_cast<int64_t>(states.raw.size())) *
-                             static_cast<double>(policy.CoresVisible(i) * dims.core_heads +
-                                                 (i - policy.FirstRaw(i)) * kv_heads);
-        std::printf("%-26s %5d/%-2d %4lld | %7.0f GF %5.1f%% | %5.1f GB/s %5.1f%%\n",
-                    policy.ToString().c_str(), query_heads, kv_heads, static_cast<long long>(d),
-                    operations / chunk_seconds / 1e9, 100 * operations / chunk_seconds / peak,
-                    bytes / single_seconds / 1e9, 100 * bytes / single_seconds / bandwidth);
+          const AttentionDims dims{
+              query_heads, kv_heads, policy.CoreHeadCount(query_heads, kv_heads),
+              d,           dtype,    options.products};
+          const States states(buffer, floats, policy, dims, options.context, 64);
+          right &= Measure(states, pool, watch, options.seconds,
+                           RoundsToBF16(dims) ? pairs_peak : peak, bandwidth);
+        }
       }
     }
   }
@@ -222,6 +282,13 @@ int main(int argc, char** argv) {
       good &= (options.seconds = std::atof(value)) > 0;
     } else if (flag == "--clock") {
       options.processor_time = std::string(value) == "processor";
+    } else if (flag == "--products") {
+      const bool f32 = std::string(value) == "f32";
+      options.products =
+          f32 ? longleaf::kernels::Products::kF32 : longleaf::kernels::Products::kFastest;
+    } else if (flag == "--dtype") {
+      const auto dtype = longleaf::kernels::ParseStateType(value);
+      if (good &= dtype.ok()) options.dtypes = {*dtype};
     } else if (flag == "--target") {
       good &= longleaf::kernels::ForceTarget(value);
     } else {

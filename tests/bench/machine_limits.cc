@@ -5,6 +5,10 @@
 #include <ctime>
 #include <vector>
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "tests/bench/machine_limits.cc"
 #include "hwy/foreach_target.h"  // must come before highway.h
@@ -100,6 +104,44 @@ double PeakFlops(ThreadPool& pool, double seconds, const Stopwatch& watch) {
   });
   double operations = 0;
   for (const int64_t n : done) operations += static_cast<double>(n);
+  return operations / took;
+}
+
+#if HWY_ARCH_X86
+namespace {
+
+// `rounds` times 12 independent dot products of whole vectors of pairs. Returns operations done.
+__attribute__((target("avx512f,avx512bf16"))) int64_t PairsLoop(int64_t rounds, float* sink) {
+  __m512 s[12];
+  for (int n = 0; n < 12; ++n) s[n] = _mm512_set1_ps(static_cast<float>(n));
+  const auto a = (__m512bh)_mm512_set1_epi32(0x3f003f00),
+             b = (__m512bh)_mm512_set1_epi32(0x3c003c00);
+  for (int64_t i = 0; i < rounds; ++i) {
+    for (int n = 0; n < 12; ++n) s[n] = _mm512_dpbf16_ps(s[n], a, b);
+  }
+  *sink = 0;
+  for (int n = 0; n < 12; ++n) *sink += _mm512_reduce_add_ps(s[n]);
+  return rounds * 12 * 4 * 16;
+}
+
+}  // namespace
+#endif
+
+double PeakBF16Flops([[maybe_unused]] ThreadPool& pool, [[maybe_unused]] double seconds,
+                     [[maybe_unused]] const Stopwatch& watch) {
+  double operations = 0, took = 1;
+#if HWY_ARCH_X86
+  if (__builtin_cpu_supports("avx512bf16") == 0) return 0;
+  std::vector<float> sinks(static_cast<size_t>(pool.threads()) * 16);
+  std::vector<int64_t> done(static_cast<size_t>(pool.threads()) * 16);
+  took = watch.Best(seconds, [&] {
+    pool.ParallelFor(pool.threads(), [&](int64_t task, int64_t) {
+      const size_t at = static_cast<size_t>(task) * 16;
+      done[at] = PairsLoop(4'000'000, &sinks[at]);
+    });
+  });
+  for (const int64_t n : done) operations += static_cast<double>(n);
+#endif
   return operations / took;
 }
 
