@@ -108,15 +108,19 @@ absl::StatusOr<std::map<std::string, std::string>> ParseChecksums(std::string_vi
   return sums;
 }
 
-absl::StatusOr<std::set<std::string>> VerifyChecksums(const std::string& directory, int threads) {
+absl::StatusOr<std::map<std::string, std::string>> ReadChecksums(const std::string& directory) {
   const std::string path = absl::StrCat(directory, "/", kChecksumsFile);
   const absl::StatusOr<std::string> text = ReadSmallFile(path, kMaxChecksumsBytes);
-  if (absl::IsNotFound(text.status())) return std::set<std::string>();
+  if (absl::IsNotFound(text.status())) return std::map<std::string, std::string>();
   if (!text.ok()) return text.status();
-  const absl::StatusOr<std::map<std::string, std::string>> sums = ParseChecksums(*text, path);
-  if (!sums.ok()) return sums.status();
+  return ParseChecksums(*text, path);
+}
 
-  const std::vector<std::pair<std::string, std::string>> files(sums->begin(), sums->end());
+absl::Status VerifyFiles(const std::string& directory,
+                         const std::map<std::string, std::string>& sums, int threads) {
+  if (sums.empty()) return absl::OkStatus();
+  const std::string path = absl::StrCat(directory, "/", kChecksumsFile);
+  const std::vector<std::pair<std::string, std::string>> files(sums.begin(), sums.end());
   std::vector<absl::Status> results(files.size());
   std::atomic<size_t> next{0};
   const auto work = [&] {
@@ -140,11 +144,18 @@ absl::StatusOr<std::set<std::string>> VerifyChecksums(const std::string& directo
   for (size_t i = 0; i < helpers; ++i) pool.emplace_back(work);
   work();
   for (std::thread& thread : pool) thread.join();
-  std::set<std::string> checked;
-  for (size_t i = 0; i < files.size(); ++i) {
-    if (!results[i].ok()) return results[i];
-    checked.insert(files[i].first);
+  for (const absl::Status& result : results) {
+    if (!result.ok()) return result;
   }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::set<std::string>> VerifyChecksums(const std::string& directory, int threads) {
+  const absl::StatusOr<std::map<std::string, std::string>> sums = ReadChecksums(directory);
+  if (!sums.ok()) return sums.status();
+  if (absl::Status status = VerifyFiles(directory, *sums, threads); !status.ok()) return status;
+  std::set<std::string> checked;
+  for (const auto& [file, sum] : *sums) checked.insert(file);
   return checked;
 }
 

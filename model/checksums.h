@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
 namespace longleaf::model {
@@ -22,9 +23,16 @@ inline constexpr int64_t kMaxChecksumsBytes = 1 << 20;
 absl::StatusOr<std::map<std::string, std::string>> ParseChecksums(std::string_view text,
                                                                   const std::string& name);
 
-// Reads every file that DIRECTORY/SHA256SUMS names, with up to `threads` threads (0: one for each
-// processor), and returns their names; none when there is no SHA256SUMS. DATA_LOSS names a file
-// that is not the one; an error of the system one that cannot be read or is missing.
+// What DIRECTORY/SHA256SUMS names; nothing when there is none. Otherwise as above.
+absl::StatusOr<std::map<std::string, std::string>> ReadChecksums(const std::string& directory);
+
+// Reads every file that `sums` names, with up to `threads` threads (0: one for each processor).
+// DATA_LOSS names a file that is not the one; an error of the system one that cannot be read or is
+// missing.
+absl::Status VerifyFiles(const std::string& directory,
+                         const std::map<std::string, std::string>& sums, int threads = 0);
+
+// Both, for all files; returns their names.
 absl::StatusOr<std::set<std::string>> VerifyChecksums(const std::string& directory,
                                                       int threads = 0);
 

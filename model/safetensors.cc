@@ -184,6 +184,7 @@ absl::StatusOr<std::unique_ptr<SafetensorsFile>> SafetensorsFile::Open(const std
   absl::StatusOr<SafetensorsHeader> header =
       SafetensorsHeader::Parse(file->bytes_, info.st_size, path);
   if (!header.ok()) return header.status();
+  file->identity_ = IdentityOf(info);
   file->header_ = *std::move(header);
   return file;
 }

@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "model/file_identity.h"
 
 namespace longleaf::model {
 
@@ -60,6 +61,7 @@ class SafetensorsFile {
 
   const std::string& path() const { return path_; }
   absl::Span<const std::byte> bytes() const { return bytes_; }  // the whole file
+  const FileIdentity& identity() const { return identity_; }    // when it was mapped
   const std::map<std::string, TensorEntry>& tensors() const { return header_.tensors; }
   // NOT_FOUND names file and tensor.
   absl::StatusOr<TensorView> Find(const std::string& tensor) const;
@@ -72,6 +74,7 @@ class SafetensorsFile {
 
   const std::string path_;
   const absl::Span<const std::byte> bytes_;
+  FileIdentity identity_;
   SafetensorsHeader header_;
 };
 

@@ -1,13 +1,13 @@
 #include "model/transformer.h"
 
 #include <algorithm>
-#include <set>
 #include <string>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
-#include "model/checksums.h"
+#include "model/checkpoint.h"
+#include "model/fingerprint.h"
 #include "model/rotary.h"
 
 namespace longleaf::model {
@@ -22,25 +22,18 @@ StatusOr<std::unique_ptr<Transformer>> Transformer::Load(const std::string& dire
   if (options.max_step_tokens < 1 || options.max_step_outputs < 1) {
     return absl::InvalidArgumentError("max_step_tokens and max_step_outputs must be at least 1");
   }
-  // Before anything is believed: a wrong byte of a weight is a number like any other.
-  const StatusOr<std::set<std::string>> checked = VerifyChecksums(directory);
-  if (!checked.ok()) return checked.status();
-  StatusOr<Config> config = Config::Load(directory);
-  if (!config.ok()) return config.status();
-  const kernels::AttentionPolicy policy = options.attention.value_or(config->policy);
+  StatusOr<Checkpoint> checkpoint =
+      Checkpoint::Open(directory, backend, options.weights, options.weight_cache);
+  if (!checkpoint.ok()) return checkpoint.status();
+  const Config& config = checkpoint->config();
+  const kernels::AttentionPolicy policy = options.attention.value_or(config.policy);
   if (Status status = policy.Validate(); !status.ok()) return status;
-  StatusOr<Weights> weights = LoadWeights(directory, *config, options.weights, *backend);
+  StatusOr<Weights> weights = checkpoint->LoadWeights();
   if (!weights.ok()) return weights.status();
 
-  std::unique_ptr<Transformer> transformer(
-      new Transformer(*std::move(config), options, policy, backend));
+  std::unique_ptr<Transformer> transformer(new Transformer(config, options, policy, backend));
   transformer->rotary_ = MakeRotary(transformer->config_, options.first_position);
   transformer->weights_ = *std::move(weights);
-  const auto& files = transformer->weight_files().files();
-  transformer->weights_checked_ =
-      std::all_of(files.begin(), files.end(), [&checked](const auto& file) {
-        return checked->contains(file->path().substr(file->path().rfind('/') + 1));
-      });
   if (Status status = transformer->AllocateActivations(); !status.ok()) return status;
   return transformer;
 }
@@ -69,6 +62,10 @@ Status Transformer::AllocateActivations() {
     *buffer = *std::move(allocated);
   }
   return absl::OkStatus();
+}
+
+std::string Transformer::WeightsDigest() const {
+  return weights_.digest.empty() ? DigestWeights(weights_.files) : weights_.digest;
 }
 
 StatusOr<std::unique_ptr<kernels::State>> Transformer::NewState() { return NewState(policy_); }

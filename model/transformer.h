@@ -19,6 +19,7 @@
 #include "absl/types/span.h"
 #include "kernels/backend.h"
 #include "model/config.h"
+#include "model/weight_cache.h"
 #include "model/weights.h"
 
 namespace longleaf::model {
@@ -28,6 +29,7 @@ struct TransformerOptions {
   int64_t max_step_outputs = 256;  // rows of logits of a step, >= 1; more than the above is useless
   // Of the linear layers; the logits' matrix follows LogitsFormat (weights.h).
   kernels::WeightFormat weights = kernels::WeightFormat::kF32;
+  WeightCacheOptions weight_cache;  // off, unless it names a directory
   // Instead of the checkpoint's own policy.
   std::optional<kernels::AttentionPolicy> attention;
   // Rotary position of a state's token 0. For tests of precision far out; not in the fingerprint,
@@ -69,8 +71,13 @@ class Transformer {
   const Config& config() const { return config_; }
   const TransformerOptions& options() const { return options_; }
   const WeightFiles& weight_files() const { return weights_.files; }
-  // Whether the directory's SHA256SUMS names all of them, and they are as it says.
-  bool weights_checked() const { return weights_checked_; }
+  // DigestWeights of them; reads them when neither the cache nor its writing knew it.
+  std::string WeightsDigest() const;
+  // Whether the directory's SHA256SUMS names all of them, and they are (or, when the cache of
+  // packed weights was used, were when it was written) as it says.
+  bool weights_checked() const { return weights_.checked; }
+  // What became of the cache of packed weights.
+  const WeightCacheReport& weight_cache() const { return weights_.cache; }
   // The operator's policy, else the checkpoint's.
   const kernels::AttentionPolicy& policy() const { return policy_; }
   // True when the operator's policy is not what the checkpoint was tuned for.
@@ -131,7 +138,6 @@ class Transformer {
   kernels::Backend* const backend_;
   kernels::Rotary rotary_;
   Weights weights_;
-  bool weights_checked_ = false;
   Activations activations_;
   std::atomic<int64_t> weight_passes_{0};
 };

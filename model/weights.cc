@@ -10,6 +10,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "model/weight_plan.h"
 
 namespace longleaf::model {
 namespace {
@@ -64,10 +65,11 @@ bool AnyNotFinite(const TensorView& tensor) {
 // Takes tensors from the files by name, checks them, and remembers which were taken.
 class Loader {
  public:
-  Loader(const WeightFiles& files, kernels::Backend& backend, kernels::WeightFormat format)
-      : files_(files), backend_(backend), format_(format) {}
+  Loader(const WeightFiles& files, kernels::Backend& backend) : files_(files), backend_(backend) {}
 
-  StatusOr<WeightView> Take(const std::string& name, std::vector<int64_t> shape) {
+  // `known`: the values have been found finite before.
+  StatusOr<WeightView> Take(const std::string& name, std::vector<int64_t> shape,
+                            bool known = false) {
     taken_.insert(name);
     StatusOr<WeightFiles::Place> place = files_.Find(name);
     if (!place.ok()) return place.status();
@@ -83,40 +85,32 @@ class Loader {
       return wrong("is [", absl::StrJoin(place->tensor.shape, ", "), "]; config.json makes it [",
                    absl::StrJoin(shape, ", "), "]");
     }
-    if (AnyNotFinite(place->tensor)) {
+    if (!known && AnyNotFinite(place->tensor)) {
       return wrong("holds a value that is infinite or not a number");
     }
     const int64_t rows = shape.size() == 2 ? shape[0] : 1;
     return WeightView{place->tensor.bytes.data(), *type, rows, shape.back()};
   }
 
-  StatusOr<std::unique_ptr<kernels::Matrix>> Matrix(
-      const std::vector<std::pair<std::string, int64_t>>& parts, int64_t cols,
-      kernels::Epilogue epilogue = kernels::Epilogue::kNone) {
-    return Matrix(parts, cols, epilogue, format_);
-  }
-
-  StatusOr<std::unique_ptr<kernels::Matrix>> Matrix(
-      const std::vector<std::pair<std::string, int64_t>>& parts, int64_t cols,
-      kernels::Epilogue epilogue, kernels::WeightFormat format) {
+  StatusOr<std::unique_ptr<kernels::Matrix>> Matrix(const PlannedWeight& planned) {
     std::vector<WeightView> views;
-    for (const auto& [name, rows] : parts) {
-      StatusOr<WeightView> view = Take(name, {rows, cols});
+    for (const auto& [name, rows] : planned.parts) {
+      StatusOr<WeightView> view = Take(name, {rows, planned.shape.in_features});
       if (!view.ok()) return view.status();
       views.push_back(*view);
     }
     StatusOr<std::unique_ptr<kernels::Matrix>> matrix =
-        backend_.PackMatrix(views, epilogue, format);
+        backend_.PackMatrix(views, planned.shape.epilogue, planned.shape.format);
     if (!matrix.ok()) {
-      return Status(matrix.status().code(),
-                    absl::StrCat("packing ", parts.front().first, ": ", matrix.status().message()));
+      return Status(matrix.status().code(), absl::StrCat("packing ", planned.parts.front().first,
+                                                         ": ", matrix.status().message()));
     }
-    for (const auto& [name, rows] : parts) Release(name);
+    for (const auto& [name, rows] : planned.parts) Release(name);
     return matrix;
   }
 
-  StatusOr<std::unique_ptr<kernels::Buffer>> Vector(const std::string& name, int64_t cols) {
-    StatusOr<WeightView> view = Take(name, {cols});
+  StatusOr<std::unique_ptr<kernels::Buffer>> Vector(const PlannedWeight& planned) {
+    StatusOr<WeightView> view = Take(planned.parts.front().first, {planned.shape.in_features});
     if (!view.ok()) return view.status();
     return backend_.CopyVector(*view);
   }
@@ -148,7 +142,6 @@ class Loader {
  private:
   const WeightFiles& files_;
   kernels::Backend& backend_;
-  const kernels::WeightFormat format_;
   std::set<std::string> taken_;
 };
 
@@ -160,62 +153,64 @@ Status Store(StatusOr<T> result, T& out) {
   return absl::OkStatus();
 }
 
-Status LoadLayer(Loader& loader, const Config& c, int64_t layer, LayerWeights& out) {
-  const std::string p = absl::StrCat("model.layers.", layer, ".");
-  const int64_t q = c.query_heads * c.head_dim;
-  const int64_t kv = c.kv_heads * c.head_dim;
-  Status status = Store(loader.Vector(p + "input_layernorm.weight", c.hidden), out.attention_norm);
-  if (status.ok()) {
-    status = Store(loader.Matrix({{p + "self_attn.q_proj.weight", q},
-                                  {p + "self_attn.k_proj.weight", kv},
-                                  {p + "self_attn.v_proj.weight", kv}},
-                                 c.hidden),
-                   out.qkv);
+// Hands the bytes of a weight that has just been packed to `sink`.
+Status Show(const PlannedWeight& planned, kernels::Backend& backend, size_t item,
+            const PackedSink& sink) {
+  if (planned.matrix != nullptr) {
+    sink(item, (*planned.matrix)->packed());
+    return absl::OkStatus();
   }
+  std::vector<float> values(static_cast<size_t>(planned.shape.in_features));
+  Status status = backend.ToHost((*planned.vector)->tensor(), values.data());
   if (status.ok()) {
-    status = Store(loader.Matrix({{p + "self_attn.o_proj.weight", c.hidden}}, q), out.output);
-  }
-  if (status.ok()) {
-    status = Store(loader.Vector(p + "post_attention_layernorm.weight", c.hidden), out.ffn_norm);
-  }
-  if (status.ok()) {
-    status = Store(loader.Matrix({{p + "mlp.gate_proj.weight", c.intermediate},
-                                  {p + "mlp.up_proj.weight", c.intermediate}},
-                                 c.hidden, kernels::Epilogue::kSiluGate),
-                   out.gate_up);
-  }
-  if (status.ok()) {
-    status =
-        Store(loader.Matrix({{p + "mlp.down_proj.weight", c.hidden}}, c.intermediate), out.down);
+    sink(item, {reinterpret_cast<const std::byte*>(values.data()), values.size() * sizeof(float)});
   }
   return status;
 }
 
 }  // namespace
 
-StatusOr<Weights> LoadWeights(const std::string& directory, const Config& config,
-                              kernels::WeightFormat format, kernels::Backend& backend) {
-  StatusOr<WeightFiles> files = WeightFiles::Open(directory);
-  if (!files.ok()) return files.status();
+StatusOr<Weights> LoadWeights(WeightFiles files, const Config& config, kernels::WeightFormat format,
+                              kernels::Backend& backend, const PackedSink& sink) {
   Weights weights;
-  weights.files = *std::move(files);
-  Loader loader(weights.files, backend, format);
-  Status status = Store(loader.Take("model.embed_tokens.weight", {config.vocab, config.hidden}),
-                        weights.embedding);
-  for (int64_t layer = 0; layer < config.layers && status.ok(); ++layer) {
-    status = LoadLayer(loader, config, layer, weights.layers.emplace_back());
-  }
-  if (status.ok()) {
-    status = Store(loader.Vector("model.norm.weight", config.hidden), weights.final_norm);
-  }
-  if (status.ok()) {
-    const std::string head =
-        config.tied_embeddings ? "model.embed_tokens.weight" : "lm_head.weight";
-    status = Store(loader.Matrix({{head, config.vocab}}, config.hidden, kernels::Epilogue::kNone,
-                                 LogitsFormat(format)),
-                   weights.logits);
+  weights.files = std::move(files);
+  Loader loader(weights.files, backend);
+  Status status =
+      Store(loader.Take(kEmbeddingTensor, {config.vocab, config.hidden}), weights.embedding);
+  size_t item = 0;
+  for (const PlannedWeight& planned : PlanWeights(config, format, weights)) {
+    if (status.ok()) {
+      status = planned.matrix != nullptr ? Store(loader.Matrix(planned), *planned.matrix)
+                                         : Store(loader.Vector(planned), *planned.vector);
+    }
+    if (status.ok() && sink) status = Show(planned, backend, item, sink);
+    ++item;
   }
   if (status.ok()) status = loader.CheckNothingLeft(config.tied_embeddings);
+  if (!status.ok()) return status;
+  return weights;
+}
+
+StatusOr<Weights> AdoptWeights(WeightFiles files, const Config& config,
+                               kernels::WeightFormat format, kernels::Backend& backend,
+                               std::shared_ptr<const PackedWeightsFile> packed) {
+  Weights weights;
+  weights.files = std::move(files);
+  Status status = Store(Loader(weights.files, backend)
+                            .Take(kEmbeddingTensor, {config.vocab, config.hidden}, /*known=*/true),
+                        weights.embedding);
+  const std::vector<PlannedWeight> plan = PlanWeights(config, format, weights);
+  if (status.ok() && plan.size() != packed->head().items.size()) {
+    status = absl::InvalidArgumentError(absl::StrCat(packed->path(), ": of another model"));
+  }
+  for (size_t i = 0; i < plan.size() && status.ok(); ++i) {
+    const absl::Span<const std::byte> bytes = packed->Bytes(i);
+    status = plan[i].matrix != nullptr
+                 ? Store(backend.AdoptMatrix(plan[i].shape, bytes, packed), *plan[i].matrix)
+                 : Store(backend.CopyVector(
+                             {bytes.data(), kernels::DType::kF32, 1, plan[i].shape.in_features}),
+                         *plan[i].vector);
+  }
   if (!status.ok()) return status;
   return weights;
 }

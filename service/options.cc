@@ -79,6 +79,11 @@ void Declare(CLI::App& app, Options& o) {
                    "How weights are held: f32, int8 (8.5 bits), int4 (4.5 bits)")
       ->check(CLI::IsMember({"f32", "int8", "int4"}))
       ->type_name("FORMAT");
+  model
+      ->add_option("--weight-cache", o.weight_cache,
+                   "Directory of weights as they are held, for a quick next start, or off\n"
+                   "(default: weights in --store)")
+      ->type_name("DIR");
   model->add_option("--threads", o.threads, "Threads that compute; 0: one for each core")
       ->check(CLI::Range(0, 1024))
       ->type_name("N");

@@ -20,6 +20,7 @@ struct Options {
   std::string attention;         // empty: as config.json's `cca` says
   std::string backend = "auto";  // auto, cpu, reference
   std::string weights = "f32";   // f32, int8, int4
+  std::string weight_cache;      // directory of packed weights; empty: <store>/weights; or "off"
   int64_t threads = 0;           // 0: one for each core
 
   // Limits

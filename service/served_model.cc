@@ -92,6 +92,10 @@ absl::StatusOr<std::unique_ptr<ServedModel>> ServedModel::Load(const Options& op
   m.max_step_tokens_ = transformer_options.max_step_tokens;
   m.max_step_outputs_ = transformer_options.max_step_outputs;
   transformer_options.weights = *weights;
+  if (options.weight_cache != "off") {
+    transformer_options.weight_cache.directory =
+        options.weight_cache.empty() ? options.store_path + "/weights" : options.weight_cache;
+  }
   if (!options.attention.empty()) {
     absl::StatusOr<kernels::AttentionPolicy> policy =
         kernels::AttentionPolicy::Parse(options.attention);
@@ -143,13 +147,12 @@ absl::StatusOr<std::unique_ptr<ServedModel>> ServedModel::Load(const Options& op
     m.max_document_tokens_ = std::min(m.max_document_tokens_, options.max_document_tokens);
   }
 
-  m.fingerprint_ =
-      model::ComputeFingerprint({.weights = model::DigestWeights(m.transformer_->weight_files()),
-                                 .tokenizer = m.tokenizer_->digest(),
-                                 .prompt = m.prompt_->digest(),
-                                 .config = config.Canonical(),
-                                 .policy = m.shape_.policy,
-                                 .weight_format = *weights});
+  m.fingerprint_ = model::ComputeFingerprint({.weights = m.transformer_->WeightsDigest(),
+                                              .tokenizer = m.tokenizer_->digest(),
+                                              .prompt = m.prompt_->digest(),
+                                              .config = config.Canonical(),
+                                              .policy = m.shape_.policy,
+                                              .weight_format = *weights});
   m.token_fingerprint_ = TokenFingerprint(*m.tokenizer_, *m.prompt_);
 
   std::filesystem::path path(options.model_path);

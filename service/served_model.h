@@ -41,6 +41,7 @@ class ServedModel {
   bool attention_overridden() const { return attention_overridden_; }
   kernels::WeightFormat weight_format() const { return transformer_->options().weights; }
   bool weights_checked() const { return transformer_->weights_checked(); }
+  const model::WeightCacheReport& weight_cache() const { return transformer_->weight_cache(); }
 
   // For text that comes after `first_byte` bytes of the same document.
   std::unique_ptr<model::StreamingTokenizer> NewTokenizer(int64_t first_byte) const;

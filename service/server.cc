@@ -28,6 +28,22 @@ constexpr std::chrono::seconds kExpirySweep(2);
 constexpr const char* kServices[] = {"longleaf.v1.DocumentService", "longleaf.v1.QuestionService",
                                      "longleaf.v1.ModelService"};
 
+void ReportWeightCache(const model::WeightCacheReport& cache) {
+  if (!cache.found.ok()) {
+    log::Warn("the weights in the cache are of no use and were packed again",
+              {{"file", cache.path}, {"reason", std::string(cache.found.message())}});
+  }
+  if (!cache.failed.ok()) {
+    log::Warn("the packed weights were not kept: the next start takes as long as this one",
+              {{"file", cache.path}, {"reason", std::string(cache.failed.message())}});
+  }
+  if (cache.used || cache.kept) {
+    log::Info(
+        cache.used ? "weights taken from the cache" : "packed weights kept for the next start",
+        {{"file", cache.path}, {"bytes", absl::StrCat(cache.bytes)}});
+  }
+}
+
 }  // namespace
 
 // Members are destroyed from the last to the first: what uses goes before what is used.
@@ -108,6 +124,7 @@ absl::Status Server::Rep::LoadModel() {
        {"seconds",
         absl::StrCat(
             std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count())}});
+  ReportWeightCache(model->weight_cache());
   if (!model->config().unknown_keys.empty()) {
     log::Warn("config.json has keys that this server does not know",
               {{"keys", absl::StrJoin(model->config().unknown_keys, ",")}});

@@ -11,6 +11,8 @@
 namespace longleaf::service::eval {
 namespace {
 
+constexpr int64_t kKeptWeights = 8;  // files of --weight-cache: several models, several formats
+
 absl::StatusOr<std::unique_ptr<kernels::Backend>> MakeBackend(const SessionOptions& options) {
   // Weights and activations need room beside the states.
   const int64_t state_bytes = MemoryBytes() / 2;
@@ -31,6 +33,8 @@ void AddSessionFlags(CLI::App& command, SessionOptions& options) {
   command.add_option("--weights", options.weights, "How weights are held")
       ->check(CLI::IsMember({"f32", "int8", "int4"}))
       ->capture_default_str();
+  command.add_option("--weight-cache", options.weight_cache,
+                     "Directory that keeps weights as they are held, for a quick next start");
   command.add_option("--threads", options.threads, "0: one for each processor")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
@@ -59,6 +63,8 @@ absl::StatusOr<std::unique_ptr<Session>> Session::Open(const SessionOptions& opt
   auto weights = kernels::ParseWeightFormat(options.weights);
   if (!weights.ok()) return weights.status();
   transformer_options.weights = *weights;
+  transformer_options.weight_cache.directory = options.weight_cache;
+  transformer_options.weight_cache.keep = kKeptWeights;
   auto transformer =
       model::Transformer::Load(options.model, session->backend_.get(), transformer_options);
   if (!transformer.ok()) return transformer.status();
