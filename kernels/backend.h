@@ -263,14 +263,16 @@ class Backend {
   // in host memory, mapped from the file: an embedding reads few rows of it.
   virtual absl::Status Embed(const WeightView& table, absl::Span<const int32_t> tokens,
                              Tensor out) = 0;  // out [R, dim]
-  // x += delta (when delta.data is not null); out = x / sqrt(mean(x^2) + eps) * weight.
-  virtual absl::Status AddNorm(Tensor x,                        // [R, dim], updated
-                               const Tensor& delta,             // [R, dim] or null
-                               const Tensor& weight,            // [1, dim]
-                               float epsilon, Tensor out) = 0;  // [R, dim]
+  // out = x / sqrt(mean(x^2) + eps) * weight.
+  virtual absl::Status Norm(const Tensor& x,                 // [R, dim]
+                            const Tensor& weight,            // [1, dim]
+                            float epsilon, Tensor out) = 0;  // [R, dim]
   // out = epilogue(in W^T), f32 accumulation.
   virtual absl::Status Linear(const Matrix& weight, const Tensor& in,  // [R, in_features]
                               Tensor out) = 0;                         // [R, out or out/2]
+  // x += in W^T: a product that ends in the residual. Epilogue kNone.
+  virtual absl::Status AddLinear(const Matrix& weight, const Tensor& in,  // [R, in_features]
+                                 Tensor x) = 0;                           // [R, out_features]
   // For each row of each item, at token index t = state.tokens() + its row: rotates its query in
   // place and its key, appends key and value to the state's raw tokens of `layer`, and pools every
   // group that is now complete: core token = sum over its group of (k, v) weighted by

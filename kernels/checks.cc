@@ -159,11 +159,9 @@ Status CheckEmbed(const WeightView& table, absl::Span<const int32_t> tokens, con
   return OkStatus();
 }
 
-Status CheckAddNorm(const Tensor& x, const Tensor& delta, const Tensor& weight, float epsilon,
-                    const Tensor& out) {
-  if (x.rows < 0 || x.cols < 1 || !(epsilon >= 0)) return InvalidArgumentError("AddNorm: x");
+Status CheckNorm(const Tensor& x, const Tensor& weight, float epsilon, const Tensor& out) {
+  if (x.rows < 0 || x.cols < 1 || !(epsilon >= 0)) return InvalidArgumentError("Norm: x");
   Status status = CheckTensor("x", x, x.rows, x.cols);
-  if (status.ok() && delta.data != nullptr) status = CheckTensor("delta", delta, x.rows, x.cols);
   if (status.ok()) status = CheckTensor("weight", weight, 1, x.cols);
   if (status.ok()) status = CheckTensor("out", out, x.rows, x.cols);
   return status;
@@ -176,6 +174,13 @@ Status CheckLinear(const MatrixShape& weight, const Tensor& in, const Tensor& ou
   Status status = CheckTensor("in", in, in.rows, weight.in_features);
   if (status.ok()) status = CheckTensor("out", out, in.rows, width);
   return status;
+}
+
+Status CheckAddLinear(const MatrixShape& weight, const Tensor& in, const Tensor& x) {
+  if (weight.epilogue != Epilogue::kNone) {
+    return InvalidArgumentError("a SiLU gate does not add to its result");
+  }
+  return CheckLinear(weight, in, x);
 }
 
 Status CheckGatherRows(const Tensor& in, absl::Span<const int64_t> indices, const Tensor& out) {

@@ -30,9 +30,9 @@ absl::Status CheckCopyVector(const WeightView& vector);
 absl::Status CheckAllocate(int64_t rows, int64_t cols);
 absl::Status CheckEmbed(const WeightView& table, absl::Span<const int32_t> tokens,
                         const Tensor& out);
-absl::Status CheckAddNorm(const Tensor& x, const Tensor& delta, const Tensor& weight, float epsilon,
-                          const Tensor& out);
+absl::Status CheckNorm(const Tensor& x, const Tensor& weight, float epsilon, const Tensor& out);
 absl::Status CheckLinear(const MatrixShape& weight, const Tensor& in, const Tensor& out);
+absl::Status CheckAddLinear(const MatrixShape& weight, const Tensor& in, const Tensor& x);
 absl::Status CheckGatherRows(const Tensor& in, absl::Span<const int64_t> indices,
                              const Tensor& out);
 absl::Status CheckSample(const Tensor& logits, absl::Span<const SampleRequest> requests);

@@ -145,14 +145,10 @@ Status ReferenceBackend::Embed(const WeightView& table, absl::Span<const int32_t
   return OkStatus();
 }
 
-Status ReferenceBackend::AddNorm(Tensor x, const Tensor& delta, const Tensor& weight, float epsilon,
-                                 Tensor out) {
-  if (Status status = CheckAddNorm(x, delta, weight, epsilon, out); !status.ok()) return status;
+Status ReferenceBackend::Norm(const Tensor& x, const Tensor& weight, float epsilon, Tensor out) {
+  if (Status status = CheckNorm(x, weight, epsilon, out); !status.ok()) return status;
   for (int64_t r = 0; r < x.rows; ++r) {
-    float* row = x.data + r * x.cols;
-    if (delta.data != nullptr) {
-      for (int64_t i = 0; i < x.cols; ++i) row[i] += delta.data[r * x.cols + i];
-    }
+    const float* row = x.data + r * x.cols;
     const double mean = Dot(row, row, x.cols) / static_cast<double>(x.cols);
     const double scale = 1 / std::sqrt(mean + double{epsilon});
     for (int64_t i = 0; i < x.cols; ++i) {
@@ -182,6 +178,14 @@ Status ReferenceBackend::Linear(const Matrix& weight, const Tensor& in, Tensor o
     }
   }
   return OkStatus();
+}
+
+Status ReferenceBackend::AddLinear(const Matrix& weight, const Tensor& in, Tensor x) {
+  if (Status status = CheckAddLinear(weight.shape(), in, x); !status.ok()) return status;
+  std::vector<float> product(static_cast<size_t>(x.rows * x.cols));
+  Status status = Linear(weight, in, {product.data(), x.rows, x.cols});
+  for (size_t i = 0; status.ok() && i < product.size(); ++i) x.data[i] += product[i];
+  return status;
 }
 
 Status ReferenceBackend::GatherRows(const Tensor& in, absl::Span<const int64_t> indices,

@@ -52,7 +52,6 @@ Status Transformer::AllocateActivations() {
       {&activations_.normed, rows, c.hidden},
       {&activations_.qkv, rows, (c.query_heads + 2 * c.kv_heads) * c.head_dim},
       {&activations_.attended, rows, c.query_heads * c.head_dim},
-      {&activations_.delta, rows, c.hidden},
       {&activations_.gated, rows, c.intermediate},
       {&activations_.logits, outputs, c.vocab},
   };
@@ -72,7 +71,7 @@ StatusOr<std::unique_ptr<kernels::State>> Transformer::NewState() { return NewSt
 
 StatusOr<std::unique_ptr<kernels::State>> Transformer::NewState(
     const kernels::AttentionPolicy& policy) {
-  return backend_->NewState(config_.StateShape(policy));
+  return backend_->NewState(config_.StateShape(policy, options_.state_dtype));
 }
 
 StatusOr<Transformer::Step> Transformer::Check(absl::Span<const ForwardItem> items) const {
@@ -96,7 +95,8 @@ StatusOr<Transformer::Step> Transformer::Check(absl::Span<const ForwardItem> ite
     if (item.attention_mass != nullptr && item.outputs == 0) {
       return wrong("attention_mass asked of an item without outputs");
     }
-    if (item.state->shape() != config_.StateShape(item.state->shape().policy)) {
+    const kernels::StateShape& shape = item.state->shape();
+    if (shape != config_.StateShape(shape.policy, options_.state_dtype)) {
       return wrong("a state of another model");
     }
     for (const int32_t token : item.tokens) {
@@ -129,62 +129,56 @@ StatusOr<Tensor> Transformer::Forward(absl::Span<const ForwardItem> items,
 Status Transformer::Run(const Step& step, const LayerHook& before_layer) {
   const Tensor residual = activations_.residual->tensor().Rows(step.rows());
   Status status = backend_->Embed(weights_.embedding, step.tokens, residual);
-  if (!status.ok()) return status;
-  status = backend_->AddNorm(residual, Tensor{}, weights_.layers.front().attention_norm->tensor(),
-                             static_cast<float>(config_.norm_epsilon),
-                             activations_.normed->tensor().Rows(step.rows()));
   for (int64_t layer = 0; layer < config_.layers && status.ok(); ++layer) {
     if (before_layer) status = before_layer(layer);
     if (status.ok()) status = RunLayer(layer, step);
   }
-  if (status.ok() && step.outputs() > 0) {
-    status = backend_->Linear(*weights_.logits, activations_.normed->tensor().Rows(step.outputs()),
-                              activations_.logits->tensor().Rows(step.outputs()));
-  }
+  if (status.ok() && step.outputs() > 0) status = Logits(step);
   if (status.ok() && before_layer) status = before_layer(config_.layers);
   return status;
 }
 
-// Expects the residual and, in `normed`, its norm for this layer's attention; leaves the norm for
-// what comes after the layer. In the last layer only the wanted rows go on after the keys and
-// values are in the state: nothing reads the others any more.
+// Adds a layer to the residual. In the last layer only the wanted rows go on after the keys and
+// values are in the state, gathered: nothing reads the others any more.
 Status Transformer::RunLayer(int64_t layer, const Step& step) {
   const LayerWeights& weights = weights_.layers[static_cast<size_t>(layer)];
   const float epsilon = static_cast<float>(config_.norm_epsilon);
   const bool last = layer + 1 == config_.layers;
-  const bool gather = last && step.outputs() < step.rows();
   const int64_t rows = last ? step.outputs() : step.rows();
 
+  Tensor residual = activations_.residual->tensor().Rows(step.rows());
+  const Tensor all_normed = activations_.normed->tensor().Rows(step.rows());
   const Tensor qkv = activations_.qkv->tensor().Rows(step.rows());
-  Status status =
-      backend_->Linear(*weights.qkv, activations_.normed->tensor().Rows(step.rows()), qkv);
+  Status status = backend_->Norm(residual, weights.attention_norm->tensor(), epsilon, all_normed);
+  if (status.ok()) status = backend_->Linear(*weights.qkv, all_normed, qkv);
   if (status.ok()) status = backend_->RotaryAppendPool(layer, step.batch, rotary_, qkv);
   if (!status.ok() || rows == 0) return status;
 
   const Tensor attended = activations_.attended->tensor().Rows(rows);
   status = backend_->Attention(layer, step.batch,
                                last ? kernels::Rows::kOutputs : kernels::Rows::kAll, qkv, attended);
-  Tensor residual = activations_.residual->tensor().Rows(step.rows());
-  if (status.ok() && gather) {
+  if (status.ok() && last) {
     const Tensor wanted = activations_.gathered->tensor().Rows(rows);
     status = backend_->GatherRows(residual, step.wanted, wanted);
     residual = wanted;
   }
   const Tensor normed = activations_.normed->tensor().Rows(rows);
-  const Tensor delta = activations_.delta->tensor().Rows(rows);
   const Tensor gated = activations_.gated->tensor().Rows(rows);
-  const kernels::Buffer& next_norm =
-      last ? *weights_.final_norm : *weights_.layers[static_cast<size_t>(layer) + 1].attention_norm;
-  if (status.ok()) status = backend_->Linear(*weights.output, attended, delta);
-  if (status.ok()) {
-    status = backend_->AddNorm(residual, delta, weights.ffn_norm->tensor(), epsilon, normed);
-  }
+  if (status.ok()) status = backend_->AddLinear(*weights.output, attended, residual);
+  if (status.ok()) status = backend_->Norm(residual, weights.ffn_norm->tensor(), epsilon, normed);
   if (status.ok()) status = backend_->Linear(*weights.gate_up, normed, gated);
-  if (status.ok()) status = backend_->Linear(*weights.down, gated, delta);
-  if (status.ok()) {
-    status = backend_->AddNorm(residual, delta, next_norm.tensor(), epsilon, normed);
-  }
+  if (status.ok()) status = backend_->AddLinear(*weights.down, gated, residual);
   return status;
+}
+
+Status Transformer::Logits(const Step& step) {
+  const Tensor wanted = activations_.gathered->tensor().Rows(step.outputs());
+  const Tensor normed = activations_.normed->tensor().Rows(step.outputs());
+  Status status = backend_->Norm(wanted, weights_.final_norm->tensor(),
+                                 static_cast<float>(config_.norm_epsilon), normed);
+  if (!status.ok()) return status;
+  return backend_->Linear(*weights_.logits, normed,
+                          activations_.logits->tensor().Rows(step.outputs()));
 }
 
 }  // namespace longleaf::model

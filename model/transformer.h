@@ -29,7 +29,8 @@ struct TransformerOptions {
   int64_t max_step_outputs = 256;  // rows of logits of a step, >= 1; more than the above is useless
   // Of the linear layers; the logits' matrix follows LogitsFormat (weights.h).
   kernels::WeightFormat weights = kernels::WeightFormat::kF32;
-  WeightCacheOptions weight_cache;  // off, unless it names a directory
+  WeightCacheOptions weight_cache;                    // off, unless it names a directory
+  kernels::DType state_dtype = kernels::DType::kF32;  // of its states: f32, bf16, int8
   // Instead of the checkpoint's own policy.
   std::optional<kernels::AttentionPolicy> attention;
   // Rotary position of a state's token 0. For tests of precision far out; not in the fingerprint,
@@ -82,9 +83,9 @@ class Transformer {
   const kernels::AttentionPolicy& policy() const { return policy_; }
   // True when the operator's policy is not what the checkpoint was tuned for.
   bool attention_overridden() const { return policy_ != config_.policy; }
-  kernels::StateShape shape() const { return config_.StateShape(policy_); }
+  kernels::StateShape shape() const { return config_.StateShape(policy_, options_.state_dtype); }
 
-  // Empty states, of the model's policy or another. (A branch: Backend::Branch.)
+  // Empty states of its dtype, of the model's policy or another. (A branch: Backend::Branch.)
   absl::StatusOr<std::unique_ptr<kernels::State>> NewState();
   absl::StatusOr<std::unique_ptr<kernels::State>> NewState(const kernels::AttentionPolicy& policy);
 
@@ -109,7 +110,6 @@ class Transformer {
     std::unique_ptr<kernels::Buffer> normed;    // [R, hidden]
     std::unique_ptr<kernels::Buffer> qkv;       // [R, (H + 2 Hkv) * d]
     std::unique_ptr<kernels::Buffer> attended;  // [R, H * d]
-    std::unique_ptr<kernels::Buffer> delta;     // [R, hidden]
     std::unique_ptr<kernels::Buffer> gated;     // [R, intermediate]
     std::unique_ptr<kernels::Buffer> logits;    // [O, vocab]
   };

@@ -84,9 +84,9 @@ class CpuBackend : public Backend {
   void AbortStep(Batch batch) override;
 
   Status Embed(const WeightView& table, absl::Span<const int32_t> tokens, Tensor out) override;
-  Status AddNorm(Tensor x, const Tensor& delta, const Tensor& weight, float epsilon,
-                 Tensor out) override;
+  Status Norm(const Tensor& x, const Tensor& weight, float epsilon, Tensor out) override;
   Status Linear(const Matrix& weight, const Tensor& in, Tensor out) override;
+  Status AddLinear(const Matrix& weight, const Tensor& in, Tensor x) override;
   Status RotaryAppendPool(int64_t layer, Batch batch, const Rotary& rotary, Tensor qkv) override;
   Status Attention(int64_t layer, Batch batch, Rows rows, const Tensor& qkv, Tensor out) override;
   Status GatherRows(const Tensor& in, absl::Span<const int64_t> indices, Tensor out) override;
@@ -106,6 +106,7 @@ class CpuBackend : public Backend {
                                                      pages_.capacity_bytes(), " in use"));
   }
   static Status CheckStep(Batch batch);
+  Status Multiply(const Matrix& weight, const Tensor& in, Tensor out, bool add);
 
   ThreadPool pool_;
   PagePool pages_;
@@ -235,26 +236,32 @@ Status CpuBackend::Embed(const WeightView& table, absl::Span<const int32_t> toke
   return OkStatus();
 }
 
-Status CpuBackend::AddNorm(Tensor x, const Tensor& delta, const Tensor& weight, float epsilon,
-                           Tensor out) {
-  if (Status status = CheckAddNorm(x, delta, weight, epsilon, out); !status.ok()) return status;
+Status CpuBackend::Norm(const Tensor& x, const Tensor& weight, float epsilon, Tensor out) {
+  if (Status status = CheckNorm(x, weight, epsilon, out); !status.ok()) return status;
   constexpr int64_t kRows = 8;  // per task
   pool_.ParallelFor((x.rows + kRows - 1) / kRows, [&](int64_t task, int64_t) {
     for (int64_t r = task * kRows; r < std::min(x.rows, (task + 1) * kRows); ++r) {
-      const int64_t at = r * x.cols;
-      AddNormRow(x.data + at, delta.data == nullptr ? nullptr : delta.data + at, weight.data,
-                 epsilon, x.cols, out.data + at);
+      NormRow(x.data + r * x.cols, weight.data, epsilon, x.cols, out.data + r * x.cols);
     }
   });
   return OkStatus();
 }
 
 Status CpuBackend::Linear(const Matrix& weight, const Tensor& in, Tensor out) {
+  if (Status status = CheckLinear(weight.shape(), in, out); !status.ok()) return status;
+  return Multiply(weight, in, out, /*add=*/false);
+}
+
+Status CpuBackend::AddLinear(const Matrix& weight, const Tensor& in, Tensor x) {
+  if (Status status = CheckAddLinear(weight.shape(), in, x); !status.ok()) return status;
+  return Multiply(weight, in, x, /*add=*/true);
+}
+
+Status CpuBackend::Multiply(const Matrix& weight, const Tensor& in, Tensor out, bool add) {
   const auto* w = dynamic_cast<const PackedMatrix*>(&weight);
   if (w == nullptr) return WrongBackend();
-  if (Status status = CheckLinear(w->shape(), in, out); !status.ok()) return status;
-  return w->shape().format == WeightFormat::kF32 ? matmul_.Run(*w, in, out)
-                                                 : quantised_matmul_.Run(*w, in, out);
+  return w->shape().format == WeightFormat::kF32 ? matmul_.Run(*w, in, out, add)
+                                                 : quantised_matmul_.Run(*w, in, out, add);
 }
 
 Status CpuBackend::RotaryAppendPool(int64_t layer, Batch batch, const Rotary& rotary, Tensor qkv) {

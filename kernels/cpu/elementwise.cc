@@ -66,13 +66,7 @@ HWY_ATTR float SumOfProducts(const float* a, const float* b, int64_t count) {
   return total;
 }
 
-HWY_ATTR void AddNorm(float* x, const float* delta, const float* weight, float epsilon,
-                      int64_t count, float* out) {
-  if (delta != nullptr) {
-    ForEach(count, [&](auto d, int64_t i) HWY_ATTR {
-      hn::StoreU(hn::Add(hn::LoadU(d, x + i), hn::LoadU(d, delta + i)), d, x + i);
-    });
-  }
+HWY_ATTR void Norm(const float* x, const float* weight, float epsilon, int64_t count, float* out) {
   const float mean = SumOfProducts(x, x, count) / static_cast<float>(count);
   const float scale = 1.0f / std::sqrt(mean + epsilon);
   ForEach(count, [&](auto d, int64_t i) HWY_ATTR {
@@ -110,7 +104,7 @@ namespace longleaf::kernels {
 
 HWY_EXPORT(ConvertBF16);
 HWY_EXPORT(ConvertF16);
-HWY_EXPORT(AddNorm);
+HWY_EXPORT(Norm);
 HWY_EXPORT(Silu);
 HWY_EXPORT(Rotate);
 HWY_EXPORT(Target);
@@ -128,9 +122,8 @@ void ToFloat(const void* from, DType type, int64_t count, float* to) {
   }
 }
 
-void AddNormRow(float* x, const float* delta, const float* weight, float epsilon, int64_t count,
-                float* out) {
-  HWY_DYNAMIC_DISPATCH(AddNorm)(x, delta, weight, epsilon, count, out);
+void NormRow(const float* x, const float* weight, float epsilon, int64_t count, float* out) {
+  HWY_DYNAMIC_DISPATCH(Norm)(x, weight, epsilon, count, out);
 }
 
 void SiluGate(float* gate, const float* up, int64_t count) {

@@ -15,9 +15,8 @@ const char* InstructionSet();
 // `count` elements of f32, bf16 or f16, possibly unaligned, to f32. Exact.
 void ToFloat(const void* from, DType type, int64_t count, float* to);  // to [count]
 
-// x += delta (unless null); out = x / sqrt(mean(x^2) + epsilon) * weight. All [count].
-void AddNormRow(float* x, const float* delta, const float* weight, float epsilon, int64_t count,
-                float* out);
+// out = x / sqrt(mean(x^2) + epsilon) * weight. All [count].
+void NormRow(const float* x, const float* weight, float epsilon, int64_t count, float* out);
 
 // gate = silu(gate) * up. Both [count].
 void SiluGate(float* gate, const float* up, int64_t count);

@@ -33,9 +33,10 @@ constexpr size_t kMostPrimitives = 256;
 
 struct Shape {
   int64_t rows, columns, depth, out_stride;
+  bool add;
   friend bool operator<(const Shape& a, const Shape& b) {
-    return std::tie(a.rows, a.columns, a.depth, a.out_stride) <
-           std::tie(b.rows, b.columns, b.depth, b.out_stride);
+    return std::tie(a.rows, a.columns, a.depth, a.out_stride, a.add) <
+           std::tie(b.rows, b.columns, b.depth, b.out_stride, b.add);
   }
 };
 
@@ -85,8 +86,8 @@ struct PackedMatmul::Impl {
   // Drops the least recently used primitives beyond the bound.
   void Trim();
   bool ReserveScratch(int64_t floats);
-  absl::Status RunPanels(const PackedMatrix& weight, const Tensor& in, Tensor out);
-  absl::Status RunPrimitives(const PackedMatrix& weight, const Tensor& in, Tensor out,
+  absl::Status RunPanels(const PackedMatrix& weight, const Tensor& in, Tensor out, bool add);
+  absl::Status RunPrimitives(const PackedMatrix& weight, const Tensor& in, Tensor out, bool add,
                              const Plan& plan);
   void Execute(const Primitive& p, const float* in, const float* panels, float* out,
                void* scratchpad) const;
@@ -110,6 +111,11 @@ const Primitive& PackedMatmul::Impl::PrimitiveFor(const Shape& shape) {
   p.out = memory::desc({shape.rows, shape.columns}, f32, memory::dims{shape.out_stride, 1});
   dnnl::primitive_attr attributes;
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  if (shape.add) {
+    dnnl::post_ops sum;
+    sum.append_sum();
+    attributes.set_post_ops(sum);
+  }
   try {
     const dnnl::matmul::primitive_desc description(dnnl::matmul::desc(p.in, p.weight, p.out),
                                                    attributes, engine);
@@ -154,8 +160,8 @@ void PackedMatmul::Impl::Execute(const Primitive& p, const float* in, const floa
                     {DNNL_ARG_SCRATCHPAD, memory(scratch_desc, engine, scratchpad)}});
 }
 
-absl::Status PackedMatmul::Impl::RunPanels(const PackedMatrix& weight, const Tensor& in,
-                                           Tensor out) {
+absl::Status PackedMatmul::Impl::RunPanels(const PackedMatrix& weight, const Tensor& in, Tensor out,
+                                           bool add) {
   const bool gate = weight.halves() == 2;
   // Many rows come here only where oneDNN has no kernel; blocks of them keep the panel in cache.
   const int64_t row_block = std::min<int64_t>(in.rows, 48);
@@ -166,6 +172,7 @@ absl::Status PackedMatmul::Impl::RunPanels(const PackedMatrix& weight, const Ten
     const int64_t column = index * kPanelColumns;
     PanelProduct p;
     p.depth = in.cols;
+    p.add = add;
     p.columns = std::min(kPanelColumns, weight.width() - column);
     p.in_stride = in.cols;
     p.reread = in.rows > kFewRows;
@@ -192,7 +199,7 @@ absl::Status PackedMatmul::Impl::RunPanels(const PackedMatrix& weight, const Ten
 
 // Throws dnnl::error when a primitive cannot be made.
 absl::Status PackedMatmul::Impl::RunPrimitives(const PackedMatrix& weight, const Tensor& in,
-                                               Tensor out, const Plan& plan) {
+                                               Tensor out, bool add, const Plan& plan) {
   const bool gate = weight.halves() == 2;
   const int64_t columns = std::min(plan.panels * kPanelColumns, weight.width());
   const int64_t last_columns =
@@ -204,15 +211,15 @@ absl::Status PackedMatmul::Impl::RunPrimitives(const PackedMatrix& weight, const
     const Primitive* up;
   };
   const auto make = [&](int64_t rows, int64_t width) {
-    return Pair{&PrimitiveFor({rows, width, in.cols, out.cols}),
-                gate ? &PrimitiveFor({rows, width, in.cols, width}) : nullptr};
+    return Pair{&PrimitiveFor({rows, width, in.cols, out.cols, add}),
+                gate ? &PrimitiveFor({rows, width, in.cols, width, false}) : nullptr};
   };
   const Pair pairs[2][2] = {{make(plan.rows, columns), make(plan.rows, last_columns)},
                             {make(last_rows, columns), make(last_rows, last_columns)}};
   int64_t scratch_bytes = 0;
   for (const auto& row : pairs) {
     for (const Pair& p : row) {
-      if (!p.main->optimised) return RunPanels(weight, in, out);
+      if (!p.main->optimised) return RunPanels(weight, in, out, add);
       scratch_bytes = std::max(scratch_bytes, p.main->scratch_bytes);
       if (gate) scratch_bytes = std::max(scratch_bytes, p.up->scratch_bytes);
     }
@@ -255,13 +262,13 @@ PackedMatmul::PackedMatmul(ThreadPool* pool) : impl_(std::make_unique<Impl>(pool
 
 PackedMatmul::~PackedMatmul() = default;
 
-absl::Status PackedMatmul::Run(const PackedMatrix& weight, const Tensor& in, Tensor out) {
+absl::Status PackedMatmul::Run(const PackedMatrix& weight, const Tensor& in, Tensor out, bool add) {
   if (in.rows == 0) return absl::OkStatus();
-  if (in.rows <= kFewRows) return impl_->RunPanels(weight, in, out);
+  if (in.rows <= kFewRows) return impl_->RunPanels(weight, in, out, add);
   omp_set_num_threads(1);  // oneDNN fixes the threads of a primitive when it makes it
   try {
     const absl::Status status = impl_->RunPrimitives(
-        weight, in, out,
+        weight, in, out, add,
         PlanFor(in.rows, PanelsFor(weight.width()), weight.halves(), impl_->pool->threads()));
     impl_->Trim();
     return status;

@@ -70,8 +70,9 @@ class PackedMatmul {
   PackedMatmul(const PackedMatmul&) = delete;
   PackedMatmul& operator=(const PackedMatmul&) = delete;
 
-  // Arguments have passed CheckLinear. RESOURCE_EXHAUSTED, INTERNAL when oneDNN fails.
-  absl::Status Run(const PackedMatrix& weight, const Tensor& in, Tensor out);
+  // Weights in f32; arguments have passed CheckLinear or, to `add`, CheckAddLinear.
+  // RESOURCE_EXHAUSTED, INTERNAL when oneDNN fails.
+  absl::Status Run(const PackedMatrix& weight, const Tensor& in, Tensor out, bool add);
 
  private:
   struct Impl;

@@ -133,7 +133,13 @@ HWY_ATTR void MultiplyBlock(const PanelProduct& p, int64_t first_row, int64_t ro
     }
   }
   for (int64_t r = 0; r < rows; ++r) {
-    std::copy_n(sums + r * kPanelColumns, p.columns, p.out + (first_row + r) * p.out_stride);
+    const float* from = sums + r * kPanelColumns;
+    float* to = p.out + (first_row + r) * p.out_stride;
+    if (!p.add) {
+      std::copy_n(from, p.columns, to);
+      continue;
+    }
+    for (int64_t c = 0; c < p.columns; ++c) to[c] += from[c];
   }
 }
 

@@ -44,6 +44,7 @@ struct PanelProduct {
   float* out = nullptr;  // [rows, out_stride]
   int64_t out_stride = 0;
   int64_t rows = 0;
+  bool add = false;  // out += instead of out =
   // The panel is read for other rows just before or after, so it comes from the second-level cache.
   // Changes the speed alone.
   bool reread = false;

@@ -51,7 +51,8 @@ void QuantisedMatmul::Quantise(WeightFormat format, const Tensor& in) {
   });
 }
 
-absl::Status QuantisedMatmul::Run(const PackedMatrix& weight, const Tensor& in, Tensor out) {
+absl::Status QuantisedMatmul::Run(const PackedMatrix& weight, const Tensor& in, Tensor out,
+                                  bool add) {
   if (in.rows == 0) return absl::OkStatus();
   const WeightFormat format = weight.shape().format;
   const bool gate = weight.halves() == 2;
@@ -72,6 +73,7 @@ absl::Status QuantisedMatmul::Run(const PackedMatrix& weight, const Tensor& in, 
     const int64_t column = index * kPanelColumns;
     QuantisedProduct p;
     p.format = format;
+    p.add = add;
     p.groups = GroupsOf(format, in.cols);
     p.columns = std::min(kPanelColumns, weight.width() - column);
     for (int64_t row = in.rows * block / blocks; row < end; row += p.rows) {

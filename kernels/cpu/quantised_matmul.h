@@ -22,8 +22,9 @@ class QuantisedMatmul {
   QuantisedMatmul(const QuantisedMatmul&) = delete;
   QuantisedMatmul& operator=(const QuantisedMatmul&) = delete;
 
-  // `weight` is quantised, arguments have passed CheckLinear. RESOURCE_EXHAUSTED.
-  absl::Status Run(const PackedMatrix& weight, const Tensor& in, Tensor out);
+  // `weight` is quantised; arguments have passed CheckLinear or, to `add`, CheckAddLinear.
+  // RESOURCE_EXHAUSTED.
+  absl::Status Run(const PackedMatrix& weight, const Tensor& in, Tensor out, bool add);
 
  private:
   bool Reserve(int64_t rows, WeightFormat format, int64_t in_features);

@@ -198,5 +198,32 @@ TEST_P(LinearTest, RefusesWhatDoesNotFit) {
   EXPECT_EQ(backend_->Linear(*foreign, in->tensor(), out->tensor()).code(), kInvalid);
 }
 
+TEST_P(LinearTest, AddLinearAddsTheProduct) {
+  constexpr int64_t kIn = 90, kOut = 150;
+  const Weights weights(DType::kF32, kOut, kIn, 1, 0.3f), up(DType::kF32, kOut, kIn, 2, 0.3f);
+  for (const WeightFormat format : {WeightFormat::kF32, WeightFormat::kI8, WeightFormat::kI4}) {
+    auto matrix = backend_->PackMatrix({{weights.view()}}, Epilogue::kNone, format).value();
+    for (const int64_t rows : {1, 7, 65, 130}) {
+      const std::vector<float> x = RandomFloats(rows * kIn, 3),
+                               before = RandomFloats(rows * kOut, 4);
+      const std::vector<float> product = Run(*matrix, x, rows, kOut);
+      auto in = Upload(*backend_, x, rows, kIn), residual = Upload(*backend_, before, rows, kOut);
+      ASSERT_TRUE(backend_->AddLinear(*matrix, in->tensor(), residual->tensor()).ok());
+      const std::vector<float> sum = Download(*backend_, residual->tensor());
+      for (size_t i = 0; i < sum.size(); ++i) {
+        const double expected = double{before[i]} + double{product[i]};
+        ASSERT_NEAR(double{sum[i]}, expected, 4 * double{kEpsilon} * (1 + std::abs(expected)));
+      }
+    }
+    auto gated =
+        backend_->PackMatrix({{weights.view(), up.view()}}, Epilogue::kSiluGate, format).value();
+    auto in = backend_->Allocate(2, kIn).value(), out = backend_->Allocate(2, kOut).value();
+    EXPECT_EQ(backend_->AddLinear(*gated, in->tensor(), out->tensor()).code(),
+              absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(backend_->AddLinear(*matrix, in->tensor(), in->tensor()).code(),
+              absl::StatusCode::kInvalidArgument);
+  }
+}
+
 }  // namespace
 }  // namespace longleaf::kernels
