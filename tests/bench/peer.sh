@@ -1,18 +1,19 @@
 #!/usr/bin/env bash
-# llama.cpp beside our engine: the same random weights at the same number of bits, on the same machine,
-# in turns; ends with the tables of issue 5.
+# llama.cpp beside our engine: the same random weights at the same number of bits, on the same
+# machine, in turns; ends with the tables of issue 5.
 #
 #   tests/bench/peer.sh BIN [FLAGS OF peer_run.py]      BIN holds longleaf-eval
 #
-# The peer is compiled for this processor from the source package of llama-cpp-python (about six minutes
-# on two cores) into build/bench/peer-venv; nothing of it enters the project. Where that is not possible
-# (no network, no compiler), the script says so and exits with 0 without measuring. Before
-# anything is timed, the logits of both are compared (peer_check.py).
+# The peer is compiled for this processor from the source package of llama-cpp-python (about six
+# minutes on two cores) into build/bench/peer-venv; nothing of it enters the project. Where that is
+# not possible (no network, no compiler), the script says so and exits with 0 without measuring.
+# Before anything is timed, the logits of both are compared (peer_check.py).
 #
-# peer_run.py's flags choose the plan, e.g. --shapes 160m --lengths 2048,8192 --bits 8 --rounds 1. Random
-# models are made on the first run into build/bench/peer-models: 3.5 GB without 7B, which takes 21 GB
-# and goes again with --delete. Run it on a machine that does nothing else: the peer's threads wait for
-# each other actively, and one busy processor beside them slows it many times over.
+# peer_run.py's flags choose the plan, e.g. --shapes 160m --lengths 2048,8192 --bits 8 --rounds 1.
+# Random models are made on the first run into build/bench/peer-models: 3.5 GB without 7B, which
+# takes 21 GB and goes again with --delete. Run it on a machine that does nothing else: the peer's
+# threads wait for each other actively, and one busy processor beside them slows it many times
+# over.
 #
 # Exit status: 0 measured or skipped; 1 the two do not compute the same; else what failed.
 set -euo pipefail
@@ -42,7 +43,7 @@ install_peer() {
 }
 
 installed() {
-  "$venv/bin/python" -c 'import llama_cpp, gguf; assert llama_cpp.__version__ == "0.3.36"' 2>/dev/null
+  "$venv/bin/python" -c 'import gguf, llama_cpp as peer; assert peer.__version__ == "0.3.36"' 2>/dev/null
 }
 
 if ! installed && ! { install_peer && installed; }; then

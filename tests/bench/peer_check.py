@@ -16,9 +16,9 @@ import peer_gguf
 from peer_llama import Peer, PeerOptions
 
 TOKENS = 400
-# The peer's types of weights and cache, and the largest difference that passes: the root of its mean
-# square over that of the logits themselves. With flash attention the peer rounds keys to f16 whatever the
-# cache; with weights that are not f32 it rounds activations too, to f16 or 8 bits.
+# The peer's types of weights and cache, and the largest difference that passes: the root of its
+# mean square over that of the logits themselves. With flash attention the peer rounds keys to f16
+# whatever the cache; with weights that are not f32 it rounds activations too, to f16 or 8 bits.
 CASES = {("f32", "f32", "off"): 1e-5, ("f32", "f32", "on"): 1e-3, ("f16", "f16", "off"): 3e-3,
          ("f16", "f16", "on"): 3e-3, ("q8_0", "f16", "on"): 0.05, ("q4_0", "f16", "on"): 0.25}
 
@@ -72,8 +72,8 @@ def main() -> None:
         same = float(np.mean(peers.argmax(axis=1) == ours.argmax(axis=1)))
         passed = error <= tolerance  # false for NaN too
         failed |= not passed
-        print(f"logits, ours in f32, the peer's with {weights} weights, {cache} cache, flash attention "
-              f"{flash}: differ by {error:.1e} (at most {tolerance:.0e}), same likeliest token at "
+        print(f"logits, ours in f32, the peer's with {weights} weights, {cache} cache, flash "
+              f"attention {flash}: differ by {error:.1e} (at most {tolerance:.0e}), same likeliest token at "
               f"{same:.1%} of {TOKENS}: {'the same model' if passed else 'NOT THE SAME MODEL'}")
     sys.exit(1 if failed else 0)
 

@@ -3,9 +3,9 @@
 `longleaf-eval bench --json`.
 
 The document is read step by step for at most --budget seconds. What is left is not read: the
-state is stretched to the document's length (peer_state.py) and single steps are timed at its end, at
-half of it, at a quarter and so on. The rest of the prefill is then the area under those steps' times
-("prefill_measured_tokens" says what was really read). Decoding, the first token and the state
+state is stretched to the document's length (peer_state.py) and single steps are timed at its end,
+at half of it, at a quarter and so on. The rest of the prefill is then the area under those steps'
+times ("prefill_measured_tokens" says what was really read). Decoding, the first token and the state
 file are always measured at the full length.
 """
 import argparse
@@ -82,7 +82,7 @@ class Measurement:
         return token, time.perf_counter() - begin
 
     def read_document(self, budget: float) -> int | None:
-        """Leaves a state file of the whole length; the token after the question where it is real."""
+        """Leaves a state file of the whole length; gives the live answer where all was read."""
         self.step(0)  # a server has long taken its first step when a document comes
         self.peer.forget(0)
         self.steps: list[tuple[int, float]] = []  # position of the step, seconds

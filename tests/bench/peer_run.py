@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Runs our engine and the peer in turns over shapes, bits and lengths; see peer.sh for the plan.
 
-Each cell (shape, bits, type of the state, length) becomes one file of JSON lines in --out, one line
-for each run, written anew when the cell is measured again. Our engine runs with CCA in turns with the
-peer, and with full attention once behind them. What would take longer than --our-budget by the runs
-before it, is left out: peer_table.py extrapolates it and says so.
+Each cell (shape, bits, type of the state, length) becomes one file of JSON lines in --out, one
+line for each run, written anew when the cell is measured again. Our engine runs with CCA in turns
+with the peer, and with full attention once behind them. What would take longer than --our-budget
+by the runs before it, is left out: peer_table.py extrapolates it and says so.
 """
 import argparse
 import json
@@ -174,7 +174,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--peer-budget", type=float, default=60, help="seconds of a peer's prefill")
-    parser.add_argument("--our-budget", type=float, default=900, help="seconds of one of our prefills")
+    parser.add_argument("--our-budget", type=float, default=900,
+                        help="seconds of one of our prefills")
     parser.add_argument("--quiet", type=float, default=60,
                         help="seconds to wait for a quiet machine before each run")
     parser.add_argument("--our-flags", default="", help="more flags for longleaf-eval bench")

@@ -1,7 +1,7 @@
-"""Stretches a state file of the peer: a short sequence's keys and values, repeated over more tokens.
+"""Stretches a state file of the peer: a short sequence's keys and values, again for more tokens.
 
-Reading 128K tokens with full attention takes hours on a small machine; what a step costs behind them
-depends on how many there are, not on what they say. The file has the size and layout that the real
+Reading 128K tokens with full attention takes hours on a small machine; what a step costs behind
+them depends on how many there are, not on what they say. The file has the size and layout that the real
 one would have, so it also stands in for it where the restoring is timed. The layout is that of the
 version peer.sh installs; anything unexpected in the file is an error.
 """

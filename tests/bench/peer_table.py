@@ -3,9 +3,9 @@
 
 For each shape, number of bits and type of the state: our engine with CCA, the peer, and our engine
 with full attention, at each length; then the pairs run by run. Medians over the rounds. "~" marks
-what was not measured in full: the peer's prefill where only steps of it were timed (peer_measure.py),
-and ours where a length was left out; that comes from the shorter ones, prefill as a*L + b*L^2, the
-rest as c + d*L.
+what was not measured in full: the peer's prefill where only steps of it were timed
+(peer_measure.py), and ours where a length was left out; that comes from the shorter ones, prefill
+as a*L + b*L^2, the rest as c + d*L.
 """
 import json
 import pathlib
@@ -123,7 +123,8 @@ def print_ratios(results: Results) -> None:
     """The quantities that the goals name."""
     rows = []
     for length in results.lengths:
-        def over(above: tuple[str, str], below: tuple[str, str], form: str, at: int = length) -> str:
+        def over(above: tuple[str, str], below: tuple[str, str], form: str,
+                 at: int = length) -> str:
             """One (engine, field) over another."""
             figures = [results.figure(engine, at, field) for engine, field in (above, below)]
             if None in figures:
@@ -171,7 +172,8 @@ def print_conditions(results: Results) -> None:
         print(f"Peer: {peer['peer']} {peer['threads']} threads, cache {peer['cache']}, flash "
               f"attention {peer['flash_attention']}, steps of {peer['chunk']} tokens.")
     for engine in ("cca", "full"):
-        command = next((line["command"] for line in results.lines if line["engine"] == engine), None)
+        command = next((line["command"] for line in results.lines if line["engine"] == engine),
+                       None)
         if command is not None:
             print(f"Ours: {' '.join(command[1:])}")
     loads = [line[when] for line in results.lines for when in ("load_before", "load_after")]
