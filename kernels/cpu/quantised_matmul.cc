@@ -10,6 +10,9 @@ namespace {
 // Rows of a SiLU gate that are multiplied before both halves are joined, while they are in the
 // first cache.
 constexpr int64_t kGateRows = 48;
+// Up to here weights come from memory while they are multiplied; more rows find most of a panel in
+// the second cache.
+constexpr int64_t kFewRows = 64;
 // A thread takes a panel for so many rows at least, where there are enough: fewer, and reading the
 // panel from the second cache shows.
 constexpr int64_t kFewestRows = 48;
@@ -74,6 +77,7 @@ absl::Status QuantisedMatmul::Run(const PackedMatrix& weight, const Tensor& in, 
     QuantisedProduct p;
     p.format = format;
     p.add = add;
+    p.reread = in.rows > kFewRows;
     p.groups = GroupsOf(format, in.cols);
     p.columns = std::min(kPanelColumns, weight.width() - column);
     for (int64_t row = in.rows * block / blocks; row < end; row += p.rows) {

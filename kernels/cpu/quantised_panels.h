@@ -54,6 +54,9 @@ struct QuantisedProduct {
   float* out = nullptr;  // [rows, out_stride]
   int64_t out_stride = 0;
   bool add = false;
+  // The panel is read for other rows just before or after, so it comes from the second-level cache.
+  // Changes the speed alone.
+  bool reread = false;
 };
 void MultiplyQuantisedPanel(const QuantisedProduct& product);
 

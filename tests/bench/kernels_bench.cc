@@ -2,7 +2,7 @@
 // beside oneDNN's own rate and the machine's read bandwidth. Rounds alternate between what is
 // compared, so that a busy machine slows both; the medians' ratio is the figure.
 //
-//   kernels_bench [threads]
+//   kernels_bench [threads [f32|int8|int4]]
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -17,6 +17,7 @@
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/fast_sampling.h"
 #include "kernels/cpu/thread_pool.h"
+#include "kernels/quantised.h"
 #include "oneapi/dnnl/dnnl.hpp"
 
 extern "C" void omp_set_num_threads(int);  // libgomp's, which oneDNN runs on
@@ -62,24 +63,28 @@ std::vector<float> Random(int64_t count, uint32_t seed) {
   return values;
 }
 
-// oneDNN's own product with its own packing, on `threads` OpenMP threads.
+// oneDNN's own product with its own packing, on `threads` OpenMP threads: of f32, or of unsigned
+// with signed bytes into 32-bit sums, without scales.
 class OwnMatmul {
  public:
-  OwnMatmul(int64_t rows, int64_t threads) : threads_(threads) {
+  OwnMatmul(int64_t rows, int64_t threads, WeightFormat format) : threads_(threads) {
     using dnnl::memory;
     omp_set_num_threads(static_cast<int>(threads));
-    const auto f32 = memory::data_type::f32;
-    const memory::desc in({rows, kInner}, f32, memory::format_tag::ab);
-    const memory::desc any({kInner, kOuter}, f32, memory::format_tag::any);
-    const memory::desc out({rows, kOuter}, f32, memory::format_tag::ab);
+    const bool bytes = format != WeightFormat::kF32;
+    const auto type = [bytes](memory::data_type of_bytes) {
+      return bytes ? of_bytes : memory::data_type::f32;
+    };
+    const memory::desc in({rows, kInner}, type(memory::data_type::u8), memory::format_tag::ab);
+    const memory::desc any({kInner, kOuter}, type(memory::data_type::s8), memory::format_tag::any);
+    const memory::desc out({rows, kOuter}, type(memory::data_type::s32), memory::format_tag::ab);
     const dnnl::matmul::primitive_desc description(dnnl::matmul::desc(in, any, out), engine_);
     matmul_ = dnnl::matmul(description);
     for (auto [argument, desc] :
          {std::pair{DNNL_ARG_SRC, in}, std::pair{DNNL_ARG_WEIGHTS, description.weights_desc()},
           std::pair{DNNL_ARG_DST, out}}) {
       arguments_[argument] = memory(desc, engine_);
-      std::fill_n(static_cast<float*>(arguments_[argument].get_data_handle()),
-                  desc.get_size() / sizeof(float), 0.1f);
+      std::fill_n(static_cast<uint8_t*>(arguments_[argument].get_data_handle()), desc.get_size(),
+                  uint8_t{1});
     }
   }
   void Run() {
@@ -97,36 +102,42 @@ class OwnMatmul {
 };
 
 // Whether a few elements of out = in W^T are right.
-bool Validate(const std::vector<float>& x, const std::vector<float>& w, const Tensor& out) {
+bool Validate(const std::vector<float>& x, const std::vector<float>& w, WeightFormat format,
+              const Tensor& out) {
+  const auto row_of = [format](const std::vector<float>& from, int64_t row, bool weights) {
+    std::vector<float> rounded(from.begin() + row * kInner, from.begin() + (row + 1) * kInner);
+    RoundRow(format, weights, kInner, rounded.data());
+    return rounded;
+  };
   for (int64_t r : {int64_t{0}, out.rows / 2, out.rows - 1}) {
+    const std::vector<float> a = row_of(x, r, false);
     for (int64_t n = 0; n < kOuter; n += 97) {
+      const std::vector<float> b = row_of(w, n, true);
       double sum = 0;
-      for (int64_t k = 0; k < kInner; ++k) {
-        sum += double{x[static_cast<size_t>(r * kInner + k)]} *
-               double{w[static_cast<size_t>(n * kInner + k)]};
-      }
+      for (size_t k = 0; k < a.size(); ++k) sum += double{a[k]} * double{b[k]};
       if (!(std::abs(double{out.data[r * kOuter + n]} - sum) < 1e-5)) return false;
     }
   }
   return true;
 }
 
-int BenchLinear(int64_t threads) {
+int BenchLinear(int64_t threads, WeightFormat format) {
   CpuOptions options;
   options.threads = threads;
   auto backend = CreateCpuBackend(options).value();
-  std::printf("%s, W [%ld, %ld] f32\n", backend->name().c_str(), static_cast<long>(kOuter),
-              static_cast<long>(kInner));
+  std::printf("%s, W [%ld, %ld] %s\n", backend->name().c_str(), static_cast<long>(kOuter),
+              static_cast<long>(kInner), NameOf(format));
   const std::vector<float> w = Random(kOuter * kInner, 1);
   const WeightView view{w.data(), DType::kF32, kOuter, kInner};
   // Several copies, so that weights come from memory as they do in a model.
   std::vector<std::unique_ptr<Matrix>> copies;
-  for (int i = 0; i < 6; ++i) {
-    copies.push_back(backend->PackMatrix({&view, 1}, Epilogue::kNone, WeightFormat::kF32).value());
+  constexpr int64_t kBytes = 256 << 20;  // of all, far more than the caches hold
+  while (backend->memory().weight_bytes < kBytes) {
+    copies.push_back(backend->PackMatrix({&view, 1}, Epilogue::kNone, format).value());
   }
   ThreadPool pool(threads);
   // The machine's read rate: sums over memory of the same size, each thread its own part.
-  const std::vector<float> memory = Random(6 * kOuter * kInner, 2);
+  const std::vector<float> memory(static_cast<size_t>(backend->memory().weight_bytes / 4), 1.0f);
   std::vector<double> sums(static_cast<size_t>(threads) * 8);
   const auto read = [&] {
     const int64_t part = static_cast<int64_t>(memory.size()) / threads;
@@ -139,7 +150,7 @@ int BenchLinear(int64_t threads) {
       for (float lane : lanes) sums[static_cast<size_t>(task * 8)] += double{lane};
     });
   };
-  const double bytes = 4.0 * static_cast<double>(kOuter * kInner);
+  const double bytes = static_cast<double>(copies.front()->bytes());
   for (int64_t rows : {1, 2, 4, 8, 12, 16, 32, 64, 128, 512}) {
     const std::vector<float> x = Random(rows * kInner, 3);
     auto in = backend->Allocate(rows, kInner).value(),
@@ -152,11 +163,11 @@ int BenchLinear(int64_t threads) {
       }
     };
     ours();
-    if (!ok || !Validate(x, w, out->tensor())) {
+    if (!ok || !Validate(x, w, format, out->tensor())) {
       std::printf("Linear with %ld rows is WRONG\n", static_cast<long>(rows));
       return 1;
     }
-    OwnMatmul own(rows, threads);
+    OwnMatmul own(rows, threads, format);
     const std::vector<double> s = Compare({ours,
                                            [&] {
                                              for (size_t i = 0; i < copies.size(); ++i) own.Run();
@@ -166,7 +177,7 @@ int BenchLinear(int64_t threads) {
     const double n = static_cast<double>(copies.size());
     const double flops = 2e-9 * static_cast<double>(rows * kInner * kOuter) * n;
     std::printf(
-        "rows %4ld: ours %6.1f GFLOP/s %5.1f GB/s | oneDNN alone %6.1f GFLOP/s, ratio %.2f | "
+        "rows %4ld: ours %6.1f Gop/s %5.1f GB/s | oneDNN alone %6.1f Gop/s, ratio %.2f | "
         "memory %5.1f GB/s, ratio %.2f\n",
         static_cast<long>(rows), flops / s[0], n * bytes * 1e-9 / s[0], flops / s[1], s[1] / s[0],
         n * bytes * 1e-9 / s[2], s[2] / s[0]);
@@ -200,8 +211,16 @@ void BenchSampling() {
 int Main(int argc, char** argv) {
   const int64_t threads =
       argc > 1 ? std::atol(argv[1]) : std::max<int64_t>(1, std::thread::hardware_concurrency());
+  if (argc > 2) {
+    const auto format = ParseWeightFormat(argv[2]);
+    return format.ok() ? BenchLinear(threads, *format) : 1;
+  }
   BenchSampling();
-  return BenchLinear(threads);
+  int failures = 0;
+  for (const WeightFormat format : {WeightFormat::kF32, WeightFormat::kI8, WeightFormat::kI4}) {
+    failures += BenchLinear(threads, format);
+  }
+  return failures;
 }
 
 }  // namespace
