@@ -221,12 +221,14 @@ absl::StatusOr<Config> Config::Load(const std::string& directory) {
   return config;
 }
 
-kernels::StateShape Config::StateShape(const AttentionPolicy& attention) const {
+kernels::StateShape Config::StateShape(const AttentionPolicy& attention,
+                                       kernels::DType dtype) const {
   return {.layers = layers,
           .query_heads = query_heads,
           .kv_heads = kv_heads,
           .head_dim = head_dim,
-          .policy = attention};
+          .policy = attention,
+          .dtype = dtype};
 }
 
 kernels::WeightFormat LogitsFormat(kernels::WeightFormat format) {

@@ -61,7 +61,8 @@ struct Config {
   absl::Status AddGenerationConfig(std::string_view json, const std::string& name);
 
   // The shape of this model's states under `policy`.
-  kernels::StateShape StateShape(const kernels::AttentionPolicy& policy) const;
+  kernels::StateShape StateShape(const kernels::AttentionPolicy& policy,
+                                 kernels::DType dtype) const;
 
   // Bytes that the weights take in memory with the linear layers in `format`.
   int64_t WeightBytes(kernels::WeightFormat format) const;

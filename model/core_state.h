@@ -14,15 +14,12 @@ namespace longleaf::model {
 int64_t TailBegin(const kernels::AttentionPolicy& policy, int64_t tokens);
 
 // Bytes of the state after `tokens` tokens, all layers:
-//   layers * 2 * (cores * core_heads + tail * kv_heads) * head_dim * bytes per value.
+//   layers * 2 * (cores * core_heads + tail * kv_heads) * row_bytes.
 // The first saturate at INT64_MAX; the checked one gives INVALID_ARGUMENT instead.
-int64_t StateBytes(const kernels::StateShape& shape, int64_t tokens,
-                   kernels::DType dtype = kernels::DType::kF32);
-absl::StatusOr<int64_t> CheckedStateBytes(const kernels::StateShape& shape, int64_t tokens,
-                                          kernels::DType dtype = kernels::DType::kF32);
-// The same for the cache of all keys and values that full attention keeps.
-int64_t FullCacheBytes(const kernels::StateShape& shape, int64_t tokens,
-                       kernels::DType dtype = kernels::DType::kF32);
+int64_t StateBytes(const kernels::StateShape& shape, int64_t tokens);
+absl::StatusOr<int64_t> CheckedStateBytes(const kernels::StateShape& shape, int64_t tokens);
+// The same for the cache of all keys and values that full attention keeps, in the same type.
+int64_t FullCacheBytes(const kernels::StateShape& shape, int64_t tokens);
 
 }  // namespace longleaf::model
 

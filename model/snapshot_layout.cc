@@ -89,7 +89,19 @@ StatusOr<AttentionPolicy> ReadPolicy(uint8_t kind, uint8_t heads, int64_t group,
   return policy;
 }
 
+StatusOr<kernels::DType> ReadType(uint8_t number) {
+  for (const kernels::DType type :
+       {kernels::DType::kF32, kernels::DType::kBF16, kernels::DType::kI8}) {
+    if (number == static_cast<uint8_t>(type)) return type;
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("state: element type ", int{number}, "; this program reads f32, bf16 and int8"));
+}
+
 Status CheckShape(const StateShape& shape) {
+  if (Status status = ReadType(static_cast<uint8_t>(shape.dtype)).status(); !status.ok()) {
+    return status;
+  }
   if (Status status = shape.policy.Validate(); !status.ok()) return status;
   for (const int64_t extent : {shape.layers, shape.query_heads, shape.kv_heads, shape.head_dim}) {
     if (extent < 1 || extent > kMaxDimension) {
@@ -106,10 +118,10 @@ Status CheckShape(const StateShape& shape) {
 std::string Describe(const StateShape& shape) {
   return absl::StrCat(shape.layers, " layers, ", shape.query_heads, " query heads, ",
                       shape.kv_heads, " key heads of ", shape.head_dim, ", ",
-                      shape.policy.ToString());
+                      shape.policy.ToString(), ", ", kernels::NameOf(shape.dtype));
 }
 
-// out = layers * 2 * (cores * core_heads + raw * kv_heads) * head_dim * 4. False on overflow.
+// out = layers * 2 * (cores * core_heads + raw * kv_heads) * row_bytes. False on overflow.
 bool BytesOf(const StateShape& shape, int64_t cores, int64_t raw, int64_t* out) {
   int64_t core_rows = 0;
   int64_t raw_rows = 0;
@@ -118,8 +130,7 @@ bool BytesOf(const StateShape& shape, int64_t cores, int64_t raw, int64_t* out) 
       __builtin_add_overflow(core_rows, raw_rows, out)) {
     return false;
   }
-  for (const int64_t factor :
-       {int64_t{2}, shape.layers, shape.head_dim, kernels::SizeOf(kernels::DType::kF32)}) {
+  for (const int64_t factor : {int64_t{2}, shape.layers, shape.row_bytes()}) {
     if (__builtin_mul_overflow(*out, factor, out)) return false;
   }
   return true;
@@ -210,15 +221,14 @@ StatusOr<SnapshotLayout> SnapshotLayout::FromMeta(std::string_view meta,
   for (int64_t& field : fields) field = Get<int64_t>(in);
   const auto [group, window, sinks, layers, query_heads, kv_heads, head_dim, tokens, first_raw,
               span_tokens, block_tokens] = fields;
-  if (dtype != static_cast<uint8_t>(kernels::DType::kF32)) {
-    return wrong("element type ", int{dtype}, "; this program reads f32");
-  }
+  StatusOr<kernels::DType> type = ReadType(dtype);
+  if (!type.ok()) return type.status();
   if (reserved != 0 || block_tokens != kBlockTokens) {
     return wrong("blocks of ", block_tokens, " tokens; this program reads ", kBlockTokens);
   }
   StatusOr<AttentionPolicy> policy = ReadPolicy(kind, heads, group, window, sinks);
   if (!policy.ok()) return policy.status();
-  const StateShape shape = {layers, query_heads, kv_heads, head_dim, *policy};
+  const StateShape shape = {layers, query_heads, kv_heads, head_dim, *policy, *type};
   if (shape != expected) {
     return wrong("stored with ", Describe(shape), "; this model has ", Describe(expected));
   }

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "model/core_state.h"
+#include "model/state_values.h"
 
 namespace longleaf::model {
 namespace {
@@ -36,8 +37,7 @@ SegmentContent TailContent(const SnapshotLayout& layout) {
 
 size_t BlockBytes(const StateShape& shape, StatePart part, int64_t count) {
   const int64_t heads = part == StatePart::kCore ? shape.core_heads() : shape.kv_heads;
-  return static_cast<size_t>(2 * count * heads * shape.head_dim *
-                             kernels::SizeOf(kernels::DType::kF32));
+  return static_cast<size_t>(2 * count * heads * shape.row_bytes());
 }
 
 // Calls body(part, first, count) for every block of a layer, in the order of the format.
@@ -67,17 +67,6 @@ Status Encode(kernels::Backend& backend, const kernels::State& state, const Segm
     if (!status.ok()) return status;
   }
   return absl::OkStatus();
-}
-
-bool AllFinite(absl::Span<const std::byte> bytes) {
-  constexpr uint32_t kExponent = 0x7F800000;
-  uint32_t found = 0;
-  for (size_t i = 0; i + sizeof(uint32_t) <= bytes.size(); i += sizeof(uint32_t)) {
-    uint32_t bits;
-    std::memcpy(&bits, bytes.data() + i, sizeof(bits));
-    found |= static_cast<uint32_t>((bits & kExponent) == kExponent);
-  }
-  return found == 0;
 }
 
 // The next `bytes` bytes of a source, in one piece: where they lie, or gathered in `scratch`.
@@ -193,9 +182,9 @@ Status SegmentDecoder::DecodeNextLayer(NextFn next, std::vector<std::byte>& scra
         const StatusOr<absl::Span<const std::byte>> block =
             Gather(next, BlockBytes(state_->shape(), part, count), scratch);
         if (!block.ok()) return block.status();
-        if (!AllFinite(*block)) {
+        if (!AreStateValues(state_->shape(), *block)) {
           return absl::DataLossError(
-              absl::StrCat("state: a value that is not finite in layer ", layer, ", ",
+              absl::StrCat("state: a value that is none of a state's in layer ", layer, ", ",
                            part == StatePart::kCore ? "core" : "raw", " tokens from ", first));
         }
         return backend_->Import(*state_, layer, part, first, count, *block);

@@ -66,7 +66,7 @@ class SnapshotLayout {
   std::string Meta() const;
 
   const kernels::StateShape& shape() const { return shape_; }
-  kernels::DType dtype() const { return kernels::DType::kF32; }
+  kernels::DType dtype() const { return shape_.dtype; }
   int64_t tokens() const { return tokens_; }
   int64_t first_raw() const { return first_raw_; }  // the tail's raw tokens: first_raw .. tokens-1
   int64_t span_tokens() const { return span_tokens_; }

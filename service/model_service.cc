@@ -35,7 +35,7 @@ grpc::ServerUnaryReactor* ModelServiceImpl::GetModel(grpc::CallbackServerContext
         response->set_attention(served.policy().ToString());
         response->set_attention_overridden(served.attention_overridden());
         response->set_weight_format(kernels::NameOf(served.weight_format()));
-        response->set_state_dtype(kernels::NameOf(kernels::DType::kF32));
+        response->set_state_dtype(kernels::NameOf(shape.dtype));
         // The state is linear in whole groups from the window on: two points far out give the line.
         const int64_t step = std::max<int64_t>(1, shape.policy.group) * 4096;
         const int64_t low = model::StateBytes(shape, step * 4);

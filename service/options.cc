@@ -80,6 +80,11 @@ void Declare(CLI::App& app, Options& o) {
       ->check(CLI::IsMember({"f32", "int8", "int4"}))
       ->type_name("FORMAT");
   model
+      ->add_option("--state-dtype", o.state_dtype,
+                   "How keys and values of states are held and stored: f32, bf16, int8")
+      ->check(CLI::IsMember({"f32", "bf16", "int8"}))
+      ->type_name("TYPE");
+  model
       ->add_option("--weight-cache", o.weight_cache,
                    "Directory of weights as they are held, for a quick next start, or off\n"
                    "(default: weights in --store)")

@@ -10,6 +10,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "kernels/cpu/cpu_backend.h"
+#include "kernels/state_rounding.h"
 #include "model/config.h"
 #include "model/core_state.h"
 #include "model/fingerprint.h"
@@ -72,6 +73,10 @@ absl::StatusOr<std::unique_ptr<ServedModel>> ServedModel::Load(const Options& op
   if (!weights.ok()) {
     return weights.status();
   }
+  absl::StatusOr<kernels::DType> state_dtype = kernels::ParseStateType(options.state_dtype);
+  if (!state_dtype.ok()) {
+    return state_dtype.status();
+  }
   absl::StatusOr<int64_t> state_memory = StateMemory(options, *wanted, *weights);
   if (!state_memory.ok()) {
     return state_memory.status();
@@ -92,6 +97,7 @@ absl::StatusOr<std::unique_ptr<ServedModel>> ServedModel::Load(const Options& op
   m.max_step_tokens_ = transformer_options.max_step_tokens;
   m.max_step_outputs_ = transformer_options.max_step_outputs;
   transformer_options.weights = *weights;
+  transformer_options.state_dtype = *state_dtype;
   if (options.weight_cache != "off") {
     transformer_options.weight_cache.directory =
         options.weight_cache.empty() ? options.store_path + "/weights" : options.weight_cache;
@@ -152,7 +158,8 @@ absl::StatusOr<std::unique_ptr<ServedModel>> ServedModel::Load(const Options& op
                                               .prompt = m.prompt_->digest(),
                                               .config = config.Canonical(),
                                               .policy = m.shape_.policy,
-                                              .weight_format = *weights});
+                                              .weight_format = *weights,
+                                              .state_dtype = m.shape_.dtype});
   m.token_fingerprint_ = TokenFingerprint(*m.tokenizer_, *m.prompt_);
 
   std::filesystem::path path(options.model_path);

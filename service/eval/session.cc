@@ -6,6 +6,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "kernels/cpu/cpu_backend.h"
+#include "kernels/state_rounding.h"
 #include "service/eval/machine.h"
 
 namespace longleaf::service::eval {
@@ -32,6 +33,10 @@ void AddSessionFlags(CLI::App& command, SessionOptions& options) {
       ->capture_default_str();
   command.add_option("--weights", options.weights, "How weights are held")
       ->check(CLI::IsMember({"f32", "int8", "int4"}))
+      ->capture_default_str();
+  command
+      .add_option("--state-dtype", options.state_dtype, "How keys and values of states are held")
+      ->check(CLI::IsMember({"f32", "bf16", "int8"}))
       ->capture_default_str();
   command.add_option("--weight-cache", options.weight_cache,
                      "Directory that keeps weights as they are held, for a quick next start");
@@ -63,6 +68,9 @@ absl::StatusOr<std::unique_ptr<Session>> Session::Open(const SessionOptions& opt
   auto weights = kernels::ParseWeightFormat(options.weights);
   if (!weights.ok()) return weights.status();
   transformer_options.weights = *weights;
+  auto state_dtype = kernels::ParseStateType(options.state_dtype);
+  if (!state_dtype.ok()) return state_dtype.status();
+  transformer_options.state_dtype = *state_dtype;
   transformer_options.weight_cache.directory = options.weight_cache;
   transformer_options.weight_cache.keep = kKeptWeights;
   auto transformer =
@@ -85,7 +93,8 @@ absl::StatusOr<std::vector<kernels::AttentionPolicy>> Session::Policies(
 }
 
 ModelSize Session::Size(const kernels::AttentionPolicy& policy) const {
-  return {config().StateShape(policy), config().hidden, config().intermediate, config().vocab};
+  return {config().StateShape(policy, transformer_->options().state_dtype), config().hidden,
+          config().intermediate, config().vocab};
 }
 
 absl::Status Session::Read(kernels::State& state, absl::Span<const int32_t> tokens, int64_t outputs,

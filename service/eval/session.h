@@ -22,6 +22,7 @@ struct SessionOptions {
   std::string model;           // directory
   std::string device = "cpu";  // or "reference"
   std::string weights = "f32";
+  std::string state_dtype = "f32";
   std::string weight_cache;  // directory of packed weights; empty: none
   int64_t threads = 0;       // 0: one for each processor
   int64_t chunk = 512;       // tokens of a step while a text is read

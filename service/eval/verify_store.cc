@@ -10,6 +10,7 @@
 #include "absl/strings/str_replace.h"
 #include "cache_store/verify.h"
 #include "kernels/attention_policy.h"
+#include "kernels/state_rounding.h"
 #include "model/config.h"
 #include "model/fingerprint.h"
 #include "model/prompt.h"
@@ -27,6 +28,8 @@ struct VerifyStoreOptions {
   std::string store;
   std::string model;
   std::string attention;
+  std::string weights = "f32";
+  std::string state_dtype = "f32";
   bool json = false;
 };
 
@@ -51,6 +54,10 @@ absl::StatusOr<ModelCheck> LoadModelCheck(const VerifyStoreOptions& options) {
   }
   auto weights = model::WeightFiles::Open(options.model);
   if (!weights.ok()) return weights.status();
+  auto format = kernels::ParseWeightFormat(options.weights);
+  if (!format.ok()) return format.status();
+  auto dtype = kernels::ParseStateType(options.state_dtype);
+  if (!dtype.ok()) return dtype.status();
   auto tokenizer = model::Tokenizer::Load(
       options.model,
       {.bos_id = config->bos_id, .eos_ids = config->eos_ids, .model_vocab_size = config->vocab});
@@ -64,8 +71,10 @@ absl::StatusOr<ModelCheck> LoadModelCheck(const VerifyStoreOptions& options) {
                                                  .tokenizer = (*tokenizer)->digest(),
                                                  .prompt = prompt->digest(),
                                                  .config = config->Canonical(),
-                                                 .policy = policy});
-  check.shape = config->StateShape(policy);
+                                                 .policy = policy,
+                                                 .weight_format = *format,
+                                                 .state_dtype = *dtype});
+  check.shape = config->StateShape(policy, *dtype);
   return check;
 }
 
@@ -174,6 +183,14 @@ void AddVerifyStoreCommand(CLI::App& app, Action& chosen) {
                       "Also look into the snapshots of this model directory");
   command->add_option("--attention", options->attention,
                       "With --model: the server's --attention, where it has one");
+  command->add_option("--weights", options->weights, "With --model: the server's --weights")
+      ->check(CLI::IsMember({"f32", "int8", "int4"}))
+      ->capture_default_str();
+  command
+      ->add_option("--state-dtype", options->state_dtype,
+                   "With --model: the server's --state-dtype")
+      ->check(CLI::IsMember({"f32", "bf16", "int8"}))
+      ->capture_default_str();
   command->add_flag("--json", options->json, "Print one JSON object");
   command->callback([options, &chosen] { chosen = [options] { return Run(*options); }; });
 }

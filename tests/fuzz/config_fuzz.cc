@@ -19,7 +19,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   for (const double frequency : rotary.inverse_frequencies) {
     if (!(frequency >= 0 && frequency <= 1)) __builtin_trap();
   }
-  if (longleaf::model::StateBytes(config->StateShape(config->policy), config->context) < 0) {
+  if (longleaf::model::StateBytes(
+          config->StateShape(config->policy, longleaf::kernels::DType::kF32), config->context) <
+      0) {
     __builtin_trap();
   }
   config->AddGenerationConfig(text, "fuzz").IgnoreError();

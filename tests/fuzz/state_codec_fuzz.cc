@@ -16,6 +16,7 @@ namespace {
 constexpr size_t kMetaBytes = 104;
 
 using longleaf::kernels::AttentionPolicy;
+using longleaf::kernels::DType;
 using longleaf::model::SegmentDecoder;
 using longleaf::model::SnapshotLayout;
 
@@ -46,10 +47,14 @@ struct Source {
   }
 };
 
-void TryPolicy(const AttentionPolicy& policy, const uint8_t* data, size_t size) {
-  const auto layout = SnapshotLayout::FromMeta(
-      {reinterpret_cast<const char*>(data), kMetaBytes},
-      {.layers = 1, .query_heads = 2, .kv_heads = 1, .head_dim = 2, .policy = policy});
+void TryPolicy(const AttentionPolicy& policy, DType dtype, const uint8_t* data, size_t size) {
+  const auto layout =
+      SnapshotLayout::FromMeta({reinterpret_cast<const char*>(data), kMetaBytes}, {.layers = 1,
+                                                                                   .query_heads = 2,
+                                                                                   .kv_heads = 1,
+                                                                                   .head_dim = 2,
+                                                                                   .policy = policy,
+                                                                                   .dtype = dtype});
   if (!layout.ok()) return;
   if (layout->SegmentBytes() < 0 || layout->TailBytes() < 0 || layout->TotalBytes() < 0) {
     __builtin_trap();
@@ -91,8 +96,10 @@ void TryPolicy(const AttentionPolicy& policy, const uint8_t* data, size_t size) 
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size < kMetaBytes) return 0;
-  TryPolicy(AttentionPolicy::Full(), data, size);
-  TryPolicy(AttentionPolicy::Cca(2, 4, longleaf::kernels::CoreHeads::kQuery), data, size);
-  TryPolicy(AttentionPolicy::Streaming(2, 4), data, size);
+  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kI8}) {
+    TryPolicy(AttentionPolicy::Full(), dtype, data, size);
+    TryPolicy(AttentionPolicy::Cca(2, 4, longleaf::kernels::CoreHeads::kQuery), dtype, data, size);
+    TryPolicy(AttentionPolicy::Streaming(2, 4), dtype, data, size);
+  }
   return 0;
 }

@@ -32,7 +32,12 @@ TEST(CoreState, ExactBytes) {
   // 21 tokens: 5 cores; J = floor(13 / 4) = 3, so the tail is tokens 12..20.
   EXPECT_EQ(TailBegin(shape.policy, 21), 12);
   EXPECT_EQ(StateBytes(shape, 21), 2 * 2 * (5 * 4 + 9 * 2) * 8 * 4);
-  EXPECT_EQ(StateBytes(shape, 21, kernels::DType::kBF16), 2 * 2 * (5 * 4 + 9 * 2) * 8 * 2);
+  StateShape narrower = shape;
+  narrower.dtype = kernels::DType::kBF16;
+  EXPECT_EQ(StateBytes(narrower, 21), 2 * 2 * (5 * 4 + 9 * 2) * 8 * 2);
+  narrower.dtype = kernels::DType::kI8;  // and a scale for each row
+  EXPECT_EQ(StateBytes(narrower, 21), 2 * 2 * (5 * 4 + 9 * 2) * (8 + 4));
+  EXPECT_EQ(FullCacheBytes(narrower, 21), 2 * 2 * 21 * 2 * (8 + 4));
   EXPECT_EQ(FullCacheBytes(shape, 21), 2 * 2 * 21 * 2 * 8 * 4);
   EXPECT_EQ(StateBytes(shape, 0), 0);
 }

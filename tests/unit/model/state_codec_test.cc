@@ -20,6 +20,7 @@ namespace {
 
 using kernels::AttentionPolicy;
 using kernels::CoreHeads;
+using kernels::DType;
 using kernels::StateShape;
 using testing::HasSubstr;
 
@@ -31,7 +32,11 @@ const std::vector<AttentionPolicy> kPolicies = {
     AttentionPolicy::Streaming(0, 3),
 };
 
-StateShape ShapeOf(const AttentionPolicy& policy) { return {2, 4, 2, 6, policy}; }
+constexpr DType kTypes[] = {DType::kF32, DType::kBF16, DType::kI8};
+
+StateShape ShapeOf(const AttentionPolicy& policy, DType dtype = DType::kF32) {
+  return {2, 4, 2, 6, policy, dtype};
+}
 
 class Codec : public testing::Test {
  protected:
@@ -69,11 +74,10 @@ class Codec : public testing::Test {
     EXPECT_TRUE(EncodeTail(backend_, state, layout, write).ok());
     return bytes;
   }
+  // Bytes that are finite numbers of every type, whatever is read into them.
   static std::string Numbers(int64_t bytes) {
-    std::vector<float> values(static_cast<size_t>(bytes) / sizeof(float));
-    for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i) * 0.25f - 3;
-    std::string out(values.size() * sizeof(float), '\0');
-    std::memcpy(out.data(), values.data(), out.size());
+    std::string out(static_cast<size_t>(bytes), '\0');
+    for (size_t i = 0; i < out.size(); ++i) out[i] = static_cast<char>(i * 7 % 0x61);
     return out;
   }
 
@@ -83,7 +87,8 @@ class Codec : public testing::Test {
 TEST(SnapshotLayout, CoversEveryTokenOnce) {
   for (const AttentionPolicy& policy : kPolicies) {
     for (const int64_t tokens : {0, 1, 7, 8, 39, 40, 41, 100, 9000}) {
-      const auto layout = SnapshotLayout::For(ShapeOf(policy), tokens, 20);
+      const StateShape shape = ShapeOf(policy, kTypes[tokens % 3]);
+      const auto layout = SnapshotLayout::For(shape, tokens, 20);
       ASSERT_TRUE(layout.ok()) << layout.status();
       int64_t at = 0;
       for (int64_t segment = 0; segment < layout->segments(); ++segment) {
@@ -91,7 +96,7 @@ TEST(SnapshotLayout, CoversEveryTokenOnce) {
         at = layout->span(segment).end;
       }
       EXPECT_EQ(layout->tail_span(), (TokenSpan{at, tokens}));
-      EXPECT_EQ(layout->TotalBytes(), StateBytes(ShapeOf(policy), tokens));
+      EXPECT_EQ(layout->TotalBytes(), StateBytes(shape, tokens));
     }
   }
 }
@@ -137,13 +142,16 @@ TEST(SnapshotLayout, ImpossibleNumbersAreRefused) {
 
 TEST(SnapshotMeta, RoundTrip) {
   for (const AttentionPolicy& policy : kPolicies) {
-    const auto layout = SnapshotLayout::For(ShapeOf(policy), 123, 20);
-    ASSERT_TRUE(layout.ok());
-    const auto again = SnapshotLayout::FromMeta(layout->Meta(), ShapeOf(policy));
-    ASSERT_TRUE(again.ok()) << again.status();
-    EXPECT_EQ(*again, *layout);
-    EXPECT_EQ(again->TotalBytes(), layout->TotalBytes());
-    EXPECT_EQ(layout->Meta().size(), 104u);
+    for (const DType dtype : kTypes) {
+      const auto layout = SnapshotLayout::For(ShapeOf(policy, dtype), 123, 20);
+      ASSERT_TRUE(layout.ok());
+      const auto again = SnapshotLayout::FromMeta(layout->Meta(), ShapeOf(policy, dtype));
+      ASSERT_TRUE(again.ok()) << again.status();
+      EXPECT_EQ(*again, *layout);
+      EXPECT_EQ(again->shape(), layout->shape());
+      EXPECT_EQ(again->TotalBytes(), layout->TotalBytes());
+      EXPECT_EQ(layout->Meta().size(), 104u);
+    }
   }
 }
 
@@ -156,6 +164,10 @@ TEST(SnapshotMeta, KnownBytes) {
     expected.append(7, '\0');
   }
   EXPECT_EQ(layout->Meta(), expected);
+  for (const auto& [dtype, number] : {std::pair{DType::kBF16, '\2'}, {DType::kI8, '\4'}}) {
+    expected[12] = number;
+    EXPECT_EQ(SnapshotLayout::For(ShapeOf(kPolicies[1], dtype), 21, 20)->Meta(), expected);
+  }
 }
 
 TEST(SnapshotMeta, OfAnotherModelIsRefusedWithBoth) {
@@ -170,6 +182,21 @@ TEST(SnapshotMeta, OfAnotherModelIsRefusedWithBoth) {
   deeper.layers = 3;
   EXPECT_THAT(SnapshotLayout::FromMeta(layout->Meta(), deeper).status().message(),
               HasSubstr("2 layers"));
+}
+
+TEST(SnapshotMeta, OfAnotherTypeIsRefusedWithBoth) {
+  for (const DType stored : kTypes) {
+    const auto layout = SnapshotLayout::For(ShapeOf(kPolicies[1], stored), 123);
+    for (const DType wanted : kTypes) {
+      if (wanted == stored) continue;
+      const auto status =
+          SnapshotLayout::FromMeta(layout->Meta(), ShapeOf(kPolicies[1], wanted)).status();
+      EXPECT_THAT(status.message(), HasSubstr(kernels::NameOf(stored)));
+      EXPECT_THAT(status.message(), HasSubstr(kernels::NameOf(wanted)));
+    }
+  }
+  const auto layout = SnapshotLayout::For(ShapeOf(kPolicies[1], DType::kF16), 123);
+  EXPECT_FALSE(layout.ok());
 }
 
 TEST(SnapshotMeta, EveryDamageIsRefusedOrStillMeansALayout) {
@@ -204,12 +231,14 @@ TEST(SnapshotMeta, EveryDamageIsRefusedOrStillMeansALayout) {
 TEST_F(Codec, RoundTripOfEveryPolicyAndLength) {
   for (const AttentionPolicy& policy : kPolicies) {
     for (const int64_t tokens : {1, 7, 8, 39, 40, 41, 100, 300}) {
-      const auto layout = SnapshotLayout::For(ShapeOf(policy), tokens, 20);
-      const std::string bytes = Numbers(layout->TotalBytes());
-      std::unique_ptr<kernels::State> state;
-      ASSERT_TRUE(Decode(*layout, bytes, &state).ok());
-      EXPECT_EQ(state->tokens(), tokens);
-      EXPECT_TRUE(Encode(*layout, *state) == bytes) << policy.ToString() << " " << tokens;
+      for (const DType dtype : kTypes) {
+        const auto layout = SnapshotLayout::For(ShapeOf(policy, dtype), tokens, 20);
+        const std::string bytes = Numbers(layout->TotalBytes());
+        std::unique_ptr<kernels::State> state;
+        ASSERT_TRUE(Decode(*layout, bytes, &state).ok());
+        EXPECT_EQ(state->tokens(), tokens);
+        EXPECT_TRUE(Encode(*layout, *state) == bytes) << policy.ToString() << " " << tokens;
+      }
     }
   }
 }
@@ -299,15 +328,49 @@ TEST_F(Codec, ALayerThatIsCutOrNotFiniteIsNeverReady) {
 }
 
 TEST_F(Codec, ValuesMustBeFinite) {
-  const auto layout = SnapshotLayout::For(ShapeOf(kPolicies[1]), 100, 20);
+  for (const auto& [dtype, bad_values] :
+       {std::pair<DType, std::vector<std::string>>{
+            DType::kF32, {{"\0\0\xc0\x7f", 4}, {"\0\0\x80\x7f", 4}, {"\1\0\x80\xff", 4}}},
+        {DType::kBF16, {{"\xc0\x7f", 2}, {"\x80\x7f", 2}, {"\x81\xff", 2}}},
+        {DType::kI8, {{"\x80", 1}}}}) {
+    const auto layout = SnapshotLayout::For(ShapeOf(kPolicies[0], dtype), 64, 64);
+    const std::string good = Numbers(layout->TotalBytes());
+    std::unique_ptr<kernels::State> state;
+    ASSERT_TRUE(Decode(*layout, good, &state).ok());
+    // The first element, one among the first block's values, the last layer's last before scales.
+    const size_t scales = dtype == DType::kI8 ? 64 * 2 * 4 : 0;
+    for (const std::string& value : bad_values) {
+      for (const size_t at : {size_t{0}, good.size() / 4, good.size() - scales - value.size()}) {
+        std::string bad = good;
+        bad.replace(at, value.size(), value);
+        EXPECT_EQ(Decode(*layout, bad, &state).code(), absl::StatusCode::kDataLoss)
+            << kernels::NameOf(dtype) << " at " << at;
+      }
+    }
+  }
+}
+
+TEST_F(Codec, ScalesMustBeThoseOfTheRule) {
+  const auto layout = SnapshotLayout::For(ShapeOf(kPolicies[0], DType::kI8), 64, 64);
   const std::string good = Numbers(layout->TotalBytes());
+  const size_t elements = 64 * 2 * 6, scales = 64 * 2 * 4;  // of keys, or of values
   std::unique_ptr<kernels::State> state;
-  for (const float value :
-       {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
-    for (const size_t at : {size_t{0}, good.size() / 2 / 4 * 4, good.size() - 4}) {
-      std::string bad = good;
-      std::memcpy(bad.data() + at, &value, sizeof(value));
-      EXPECT_EQ(Decode(*layout, bad, &state).code(), absl::StatusCode::kDataLoss);
+  for (const auto& [scale, right] : {std::pair{0.0f, true},
+                                     {1e-40f, true},
+                                     {0x1.fffffep120f, true},
+                                     {0x1p121f, false},
+                                     {-0.0f, false},
+                                     {-1.0f, false},
+                                     {std::numeric_limits<float>::quiet_NaN(), false},
+                                     {std::numeric_limits<float>::infinity(), false}}) {
+    for (const size_t at :
+         {elements, elements + scales - 4, 2 * elements + scales, good.size() - 4}) {
+      std::string bytes = good;
+      std::memcpy(bytes.data() + at, &scale, sizeof(scale));
+      EXPECT_EQ(Decode(*layout, bytes, &state).code(),
+                right ? absl::StatusCode::kOk : absl::StatusCode::kDataLoss)
+          << scale << " at " << at;
+      if (right) EXPECT_TRUE(Encode(*layout, *state) == bytes);
     }
   }
 }
