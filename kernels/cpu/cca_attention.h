@@ -15,8 +15,9 @@ namespace longleaf::kernels {
 
 class ThreadPool;
 
-// How dot products are computed. kFastest: in bf16 where pages are bf16 or i8 and the processor
-// multiplies bf16 (queries and weights are rounded to it, sums are f32), else in f32.
+// How dot products are computed. kFastest: over bf16 and i8 pages with the processor's products of
+// such numbers, if it has them: queries and softmax weights are rounded for it, alike for any
+// number of rows, and sums are f32 or exact. Else in f32.
 enum class Products : uint8_t { kFastest, kF32 };
 
 struct AttentionDims {

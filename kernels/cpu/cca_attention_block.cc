@@ -24,11 +24,11 @@ namespace HWY_NAMESPACE {
 // What a block needs while it runs; uninitialised parts are written before they are read.
 template <class Numbers>
 struct Scratch {
-  alignas(64) typename Numbers::Query query[kBlockFloats];                 // [rows, d]
-  alignas(64) typename Numbers::Weight weights[kBlockRows * kPageTokens];  // [rows, kPageTokens]
-  alignas(64) float scores[Numbers::kRows * kPageTokens];                  // unless kInPlace
-  alignas(64) float sums[kBlockRows * kMaxLanes];                          // [rows, kMaxLanes]
-  alignas(64) float reference[kBlockRows];                                 // [rows]
+  alignas(64) typename Numbers::Query query[kBlockFloats];  // [rows, QueryStride(d)]
+  alignas(64) typename Numbers::Weight weights[kBlockRows * Numbers::kWeightStride];
+  alignas(64) float scores[Numbers::kRows * kPageTokens];  // unless kInPlace
+  alignas(64) float sums[kBlockRows * kMaxLanes];          // [rows, kMaxLanes]
+  alignas(64) float reference[kBlockRows];                 // [rows]
   typename Numbers::Expanded expanded;
   float* result;  // [rows, padded d]
   int64_t padded;
@@ -74,8 +74,8 @@ void FindKeys(Scratch<Numbers>& scratch, const Parts& parts, int64_t tokens, boo
 
 // One key tile for scratch rows base .. base + rows - 1 (whole heads). `edge`: not every row sees
 // every key. All rows meet the keys first and then the values, so that each stays in the
-// first-level cache; meanwhile they ask for what is read next: the values, where they have not been
-// read yet, and then the `next` tile (or null).
+// first-level cache; meanwhile they ask for the values, and then for the keys of `next_page` (or
+// null).
 template <class Numbers>
 void AttendTile(Scratch<Numbers>& scratch, int64_t base, int64_t rows, int64_t tokens,
                 const PageHead& from, const std::byte* next_page, bool edge) {
@@ -85,24 +85,21 @@ void AttendTile(Scratch<Numbers>& scratch, int64_t base, int64_t rows, int64_t t
   const int64_t lo = *std::min_element(scratch.j0, scratch.j0 + parts.count);
   const int64_t hi = *std::max_element(scratch.j1, scratch.j1 + parts.count);
   if (lo >= hi) return;
-  const typename Numbers::Tile tile = Numbers::Load(from, lo, hi, scratch.expanded);
-  const PageHead next{next_page, from.layout, from.head};
-  Ahead first{from.values(), parts.count};
-  Ahead second{next_page == nullptr ? nullptr : next.keys(), parts.count};
-  if (!Numbers::Reads(from.layout.dtype)) {
-    const int64_t times = Numbers::kExpansion / PagePacking(from.layout.dtype);
-    first = {second.next, parts.count * times};
-    second = {next_page == nullptr ? nullptr : next.values(), parts.count * times};
+  const typename Numbers::Tile tile = Numbers::Load(from, next_page, lo, hi, scratch.expanded);
+  Ahead values_ahead{nullptr, parts.count}, keys_ahead{nullptr, parts.count};
+  if (Numbers::Reads(from.layout.dtype)) {
+    values_ahead.next = from.values();
+    if (next_page != nullptr) keys_ahead.next = PageHead{next_page, from.layout, from.head}.keys();
   }
   for (int64_t part = 0; part < parts.count; ++part) {
     const int64_t begin = parts.begin(part), end = parts.begin(part + 1);
     const int64_t j0 = scratch.j0[part], j1 = scratch.j1[part];
     if (j0 >= j1) continue;
     float* s = scratch.ScoresOf(begin);
-    Numbers::Score(end - begin, scratch.query + begin * Numbers::QueryStride(d), d, tile, first, j0,
-                   j1, s);
+    Numbers::Score(end - begin, scratch.query + begin * Numbers::QueryStride(d), d, tile,
+                   values_ahead, j0, j1, s);
     for (int64_t r = begin; r < end; ++r, s += kPageTokens) {
-      auto* w = scratch.weights + r * kPageTokens;
+      auto* w = scratch.weights + r * Numbers::kWeightStride;
       if (edge) {
         Numbers::SoftmaxMasked(s, tile, j0, j1, scratch.lo[r % tokens], scratch.hi[r % tokens],
                                scratch.Row(r), w);
@@ -114,9 +111,9 @@ void AttendTile(Scratch<Numbers>& scratch, int64_t base, int64_t rows, int64_t t
   for (int64_t part = 0; part < parts.count; ++part) {
     if (scratch.j0[part] >= scratch.j1[part]) continue;
     const int64_t begin = parts.begin(part), end = parts.begin(part + 1);
-    Numbers::AddValues(end - begin, scratch.weights + begin * kPageTokens, scratch.j0[part],
-                       scratch.j1[part], tile, second, d, scratch.result + begin * scratch.padded,
-                       scratch.padded);
+    Numbers::AddValues(end - begin, scratch.weights + begin * Numbers::kWeightStride,
+                       scratch.j0[part], scratch.j1[part], tile, keys_ahead, d,
+                       scratch.result + begin * scratch.padded, scratch.padded);
   }
 }
 
@@ -205,10 +202,8 @@ void AttendWith(const AttentionBlock& block, float* partial, float* stats) {
 }
 
 void Attend(const AttentionBlock& block, float* partial, float* stats) {
-#if LONGLEAF_PAIRS
-  if (UsesPairs(*block.dims)) return AttendWith<PairNumbers>(block, partial, stats);
-#endif
-  AttendWith<FloatNumbers>(block, partial, stats);
+  WithNumbers(*block.dims,
+              [&](auto numbers) { AttendWith<decltype(numbers)>(block, partial, stats); });
 }
 
 }  // namespace HWY_NAMESPACE

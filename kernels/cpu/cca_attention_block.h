@@ -108,9 +108,14 @@ struct PartialRows {
   int64_t token = 0;  // its token that is the item's row 0 here
 };
 
-// Whether queries and weights of such attention are rounded to bf16 on this machine, with the
-// instruction set in force: there, pages of bf16 and i8 meet products of bf16.
-bool RoundsToBF16(const AttentionDims& dims);
+// What attention of these dimensions computes with on this machine, with the instruction set in
+// force.
+enum class Arithmetic : uint8_t {
+  kF32,
+  kBF16,   // queries and weights are rounded to bf16
+  kBytes,  // to integers of 16 and 15 bits, relative to the greatest of a query, of a tile
+};
+Arithmetic ArithmeticOf(const AttentionDims& dims);
 
 // Computes the block. With `partial` (64-byte aligned) it leaves the unfinished result there, else
 // it writes the rows of item->out. `stats` as in MergeBlock.

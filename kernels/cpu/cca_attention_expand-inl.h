@@ -1,6 +1,5 @@
-// Makes tiles of bf16 or i8 pages (page.h) into what the matrix loops take, compiled once per
-// instruction set: f32 for cca_attention_tile-inl.h, bf16 pairs for cca_attention_pairs-inl.h.
-// Numbers of 8 bits are exact in bf16.
+// Makes tiles of bf16 or i8 pages (page.h) f32, for the loops of cca_attention_tile-inl.h: where
+// the processor has no products of such numbers. Compiled once per instruction set.
 #if defined(LONGLEAF_KERNELS_CPU_CCA_ATTENTION_EXPAND_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LONGLEAF_KERNELS_CPU_CCA_ATTENTION_EXPAND_INL_H_
 #undef LONGLEAF_KERNELS_CPU_CCA_ATTENTION_EXPAND_INL_H_
@@ -8,6 +7,7 @@
 #define LONGLEAF_KERNELS_CPU_CCA_ATTENTION_EXPAND_INL_H_
 #endif
 
+#include <cstddef>
 #include <cstdint>
 
 #include "hwy/highway.h"
@@ -47,38 +47,23 @@ HWY_INLINE V NumbersOf(U groups, int n) {
 
 // Groups [rows, width] to f32 to[rows * kPacking, stride], where row n of a row's has number n of
 // its groups; stride is at least `width` rounded up to whole vectors.
-// Keys are scaled by column, values by row of `to`, or not at all where the scales are null.
+// Keys are scaled by column, values by row of `to`, or not at all where the scales are null. Asks
+// meanwhile for as many groups at `next`.
 template <int kPacking>
 HWY_INLINE void ExpandToFloats(const uint32_t* HWY_RESTRICT from, int64_t rows, int64_t width,
                                const float* column_scales, const float* row_scales,
-                               float* HWY_RESTRICT to, int64_t stride) {
+                               const std::byte* next, float* HWY_RESTRICT to, int64_t stride) {
   const D df;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(df));
   for (int64_t r = 0; r < rows; ++r, from += width, to += kPacking * stride) {
-    for (int64_t c = 0; c < width; c += lanes) {
+    for (int64_t c = 0; c < width; c += lanes, next += lanes * 4) {
+      __builtin_prefetch(next, /*rw=*/0, /*locality=*/3);
       const U groups = LoadGroups(from + c, width - c);
       for (int n = 0; n < kPacking; ++n) {
         V x = NumbersOf<kPacking>(groups, n);
         if (column_scales != nullptr) x = hn::Mul(x, hn::LoadU(df, column_scales + c));
         if (row_scales != nullptr) x = hn::Mul(x, hn::Set(df, row_scales[r * kPacking + n]));
         hn::Store(x, df, to + n * stride + c);
-      }
-    }
-  }
-}
-
-// Groups of four i8 numbers [rows, width] to pairs of bf16 to[rows * 2, stride].
-HWY_INLINE void ExpandToPairs(const uint32_t* HWY_RESTRICT from, int64_t rows, int64_t width,
-                              uint32_t* HWY_RESTRICT to, int64_t stride) {
-  const hn::RebindToUnsigned<D> du;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(du));
-  for (int64_t r = 0; r < rows; ++r, from += width, to += 2 * stride) {
-    for (int64_t c = 0; c < width; c += lanes) {
-      const U groups = LoadGroups(from + c, width - c);
-      for (int n = 0; n < 2; ++n) {
-        const U low = hn::BitCast(du, NumbersOf<4>(groups, 2 * n));
-        const U high = hn::BitCast(du, NumbersOf<4>(groups, 2 * n + 1));
-        hn::Store(hn::Or(hn::ShiftRight<16>(low), high), du, to + n * stride + c);
       }
     }
   }

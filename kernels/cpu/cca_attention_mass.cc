@@ -51,8 +51,8 @@ void TileMassWith(const AttentionPolicy& policy, const AttentionDims& dims, int6
   for (int64_t h = 0; h < dims.query_heads; ++h) {
     row.head = h;
     LoadQueries<Numbers>(row, query);
-    const auto tile =
-        Numbers::Load({page, layout, h / (dims.query_heads / layout.heads)}, j0, j1, expanded);
+    const auto tile = Numbers::Load({page, layout, h / (dims.query_heads / layout.heads)}, nullptr,
+                                    j0, j1, expanded);
     Ahead nothing;
     Numbers::Score(1, query, d, tile, nothing, j0, j1, weights);
     const V reference = hn::Set(df, stats[2 * h]);
@@ -68,20 +68,19 @@ void TileMassWith(const AttentionPolicy& policy, const AttentionDims& dims, int6
 
 void TileMass(const AttentionPolicy& policy, const AttentionDims& dims, int64_t query_stride,
               const AttentionItem& item, int64_t tile, const float* stats) {
-#if LONGLEAF_PAIRS
-  if (UsesPairs(dims)) {
-    return TileMassWith<PairNumbers>(policy, dims, query_stride, item, tile, stats);
-  }
-#endif
-  TileMassWith<FloatNumbers>(policy, dims, query_stride, item, tile, stats);
+  WithNumbers(dims, [&](auto numbers) {
+    TileMassWith<decltype(numbers)>(policy, dims, query_stride, item, tile, stats);
+  });
 }
 
-bool Rounds([[maybe_unused]] const AttentionDims& dims) {
+Arithmetic Used([[maybe_unused]] const AttentionDims& dims) {
 #if LONGLEAF_PAIRS
-  return UsesPairs(dims);
-#else
-  return false;
+  if (UsesPairs(dims)) return Arithmetic::kBF16;
 #endif
+#if LONGLEAF_BYTES
+  if (UsesBytes(dims)) return Arithmetic::kBytes;
+#endif
+  return Arithmetic::kF32;
 }
 
 }  // namespace HWY_NAMESPACE
@@ -92,14 +91,14 @@ HWY_AFTER_NAMESPACE();
 namespace longleaf::kernels {
 
 HWY_EXPORT(TileMass);
-HWY_EXPORT(Rounds);
+HWY_EXPORT(Used);
 
 void AddTileMass(const AttentionPolicy& policy, const AttentionDims& dims, int64_t query_stride,
                  const AttentionItem& item, int64_t tile, const float* stats) {
   HWY_DYNAMIC_DISPATCH(TileMass)(policy, dims, query_stride, item, tile, stats);
 }
 
-bool RoundsToBF16(const AttentionDims& dims) { return HWY_DYNAMIC_DISPATCH(Rounds)(dims); }
+Arithmetic ArithmeticOf(const AttentionDims& dims) { return HWY_DYNAMIC_DISPATCH(Used)(dims); }
 
 }  // namespace longleaf::kernels
 #endif  // HWY_ONCE

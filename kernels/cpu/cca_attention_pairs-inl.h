@@ -48,11 +48,6 @@ LONGLEAF_PAIRS_INLINE __m512 DotPairs(__m512 sum, __m512i a, __m512i b) {
   return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b);
 }
 
-// The f32 values of 16 bf16 numbers.
-LONGLEAF_PAIRS_INLINE __m512 FromBF16(__m256i numbers) {
-  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(numbers), 16));
-}
-
 // to[i] = from[i] * scale, rounded to bf16; `d` is even.
 LONGLEAF_PAIRS_ATTR inline void RoundQuery(const float* from, int64_t d, float scale, Pair* to) {
   auto* numbers = reinterpret_cast<uint16_t*>(to);
@@ -63,12 +58,11 @@ LONGLEAF_PAIRS_ATTR inline void RoundQuery(const float* from, int64_t d, float s
   }
 }
 
-// s[r, j] = scale[j] * sum over pairs of q[r, .] * k[., j], for R rows and NV vectors of keys.
+// s[r, j] = sum over pairs of q[r, .] * k[., j], for R rows and NV vectors of keys.
 template <int R, int NV>
 LONGLEAF_PAIRS_INLINE void ScorePairs(const Pair* HWY_RESTRICT q,  // [R, pairs]
                                       int64_t pairs,
                                       const Pair* HWY_RESTRICT k,  // [pairs, kPageTokens]
-                                      const float* scales,         // [kPageTokens] or null, like k
                                       Ahead& to_ask,
                                       float* HWY_RESTRICT s) {  // [R, kPageTokens], like k
   __m512 sum[R][NV];
@@ -87,12 +81,8 @@ LONGLEAF_PAIRS_INLINE void ScorePairs(const Pair* HWY_RESTRICT q,  // [R, pairs]
     }
   }
   to_ask = ahead;
-  for (int v = 0; v < NV; ++v) {
-    const __m512 scale =
-        scales == nullptr ? _mm512_set1_ps(1.0f) : _mm512_loadu_ps(scales + v * 16);
-    for (int r = 0; r < R; ++r) {
-      _mm512_storeu_ps(s + r * kPageTokens + v * 16, _mm512_mul_ps(sum[r][v], scale));
-    }
+  for (int r = 0; r < R; ++r) {
+    for (int v = 0; v < NV; ++v) _mm512_storeu_ps(s + r * kPageTokens + v * 16, sum[r][v]);
   }
 }
 
@@ -117,8 +107,8 @@ LONGLEAF_PAIRS_INLINE void AddPair(const Pair* HWY_RESTRICT w,  // at the pair; 
 template <int R, int NV, bool kPartial>
 LONGLEAF_PAIRS_INLINE void ValuePairs(const Pair* HWY_RESTRICT w,  // [R, kPairsOfKeys]
                                       int64_t j0, int64_t j1,
-                                      const Pair* HWY_RESTRICT v,  // [kPairsOfKeys, stride]
-                                      int64_t stride, __mmask16 columns, Ahead& to_ask,
+                                      const Pair* HWY_RESTRICT v,  // [kPairsOfKeys, d], at a column
+                                      int64_t d, __mmask16 columns, Ahead& to_ask,
                                       float* HWY_RESTRICT o,  // [R, padded d], like v
                                       int64_t o_stride) {
   __m512 sum[R][NV];
@@ -127,7 +117,7 @@ LONGLEAF_PAIRS_INLINE void ValuePairs(const Pair* HWY_RESTRICT w,  // [R, kPairs
   }
   int64_t pair = j0 / 2;
   if (j0 % 2 != 0) {
-    AddPair<R, NV, kPartial>(w + pair, v + pair * stride, columns,
+    AddPair<R, NV, kPartial>(w + pair, v + pair * d, columns,
                              _mm512_set1_epi32(static_cast<int>(0xffff0000u)), sum);
     ++pair;
   }
@@ -135,11 +125,11 @@ LONGLEAF_PAIRS_INLINE void ValuePairs(const Pair* HWY_RESTRICT w,  // [R, kPairs
   int64_t due = ahead.first();
   for (; pair < j1 / 2; ++pair) {
     Ask<NV>(ahead, due);
-    AddPair<R, NV, kPartial>(w + pair, v + pair * stride, columns, _mm512_set1_epi32(-1), sum);
+    AddPair<R, NV, kPartial>(w + pair, v + pair * d, columns, _mm512_set1_epi32(-1), sum);
   }
   to_ask = ahead;
   if (pair * 2 < j1) {
-    AddPair<R, NV, kPartial>(w + pair, v + pair * stride, columns, _mm512_set1_epi32(0xffff), sum);
+    AddPair<R, NV, kPartial>(w + pair, v + pair * d, columns, _mm512_set1_epi32(0xffff), sum);
   }
   for (int r = 0; r < R; ++r) {
     for (int c = 0; c < NV; ++c) _mm512_store_ps(o + r * o_stride + c * 16, sum[r][c]);
@@ -149,63 +139,44 @@ LONGLEAF_PAIRS_INLINE void ValuePairs(const Pair* HWY_RESTRICT w,  // [R, kPairs
 // Keys j0 .. j1 - 1 of the tile for R rows, widened to whole vectors.
 template <int R>
 LONGLEAF_PAIRS_ATTR HWY_NOINLINE void ScorePairRows(const Pair* q, int64_t pairs, const Pair* k,
-                                                    const float* scales, Ahead& ahead, int64_t j0,
-                                                    int64_t j1, float* s) {
-  const auto scales_at = [scales](int64_t j) { return scales == nullptr ? nullptr : scales + j; };
+                                                    Ahead& ahead, int64_t j0, int64_t j1,
+                                                    float* s) {
   int64_t j = j0 / 16 * 16;
-  for (; j + 48 < j1; j += 64) ScorePairs<R, 4>(q, pairs, k + j, scales_at(j), ahead, s + j);
-  for (; j + 16 < j1; j += 32) ScorePairs<R, 2>(q, pairs, k + j, scales_at(j), ahead, s + j);
-  for (; j < j1; j += 16) ScorePairs<R, 1>(q, pairs, k + j, scales_at(j), ahead, s + j);
+  for (; j + 48 < j1; j += 64) ScorePairs<R, 4>(q, pairs, k + j, ahead, s + j);
+  for (; j + 16 < j1; j += 32) ScorePairs<R, 2>(q, pairs, k + j, ahead, s + j);
+  for (; j < j1; j += 16) ScorePairs<R, 1>(q, pairs, k + j, ahead, s + j);
 }
 
 template <int R>
 LONGLEAF_PAIRS_ATTR HWY_NOINLINE void ValuePairRows(const Pair* w, int64_t j0, int64_t j1,
-                                                    const Pair* v, int64_t stride, Ahead& ahead,
-                                                    int64_t d, float* o, int64_t o_stride) {
+                                                    const Pair* v, int64_t d, Ahead& ahead,
+                                                    float* o, int64_t o_stride) {
   int64_t c = 0;
   for (; c + 64 <= d; c += 64) {
-    ValuePairs<R, 4, false>(w, j0, j1, v + c, stride, 0, ahead, o + c, o_stride);
+    ValuePairs<R, 4, false>(w, j0, j1, v + c, d, 0, ahead, o + c, o_stride);
   }
   for (; c + 32 <= d; c += 32) {
-    ValuePairs<R, 2, false>(w, j0, j1, v + c, stride, 0, ahead, o + c, o_stride);
+    ValuePairs<R, 2, false>(w, j0, j1, v + c, d, 0, ahead, o + c, o_stride);
   }
   for (; c + 16 <= d; c += 16) {
-    ValuePairs<R, 1, false>(w, j0, j1, v + c, stride, 0, ahead, o + c, o_stride);
+    ValuePairs<R, 1, false>(w, j0, j1, v + c, d, 0, ahead, o + c, o_stride);
   }
   if (c == d) return;
   const auto columns = static_cast<__mmask16>((1u << (d - c)) - 1);
-  ValuePairs<R, 1, true>(w, j0, j1, v + c, stride, columns, ahead, o + c, o_stride);
+  ValuePairs<R, 1, true>(w, j0, j1, v + c, d, columns, ahead, o + c, o_stride);
 }
 
-// How the values of a tile are scaled: null, or [kPageTokens] finite numbers and their reciprocals.
-struct PairScales {
-  const float* scales = nullptr;
-  const float* inverse = nullptr;
-};
-
-// Rounds weights j .. j + 31 of a row to bf16, and returns `sum` with what the rounded ones stand
-// for added, so that the weights as used add up to one. Where values are scaled, what is rounded is
-// the product of weight and scale.
-template <bool kScaled>
-LONGLEAF_PAIRS_INLINE __m512 RoundWeights(__m512 first, __m512 second, const PairScales& values,
-                                          int64_t j, uint16_t* to, __m512 sum) {
-  if (kScaled) {
-    first = _mm512_mul_ps(first, _mm512_load_ps(values.scales + j));
-    second = _mm512_mul_ps(second, _mm512_load_ps(values.scales + j + 16));
-  }
+// Rounds 32 weights of a row to bf16, and returns `sum` with the rounded ones added: the weights as
+// used add up to one.
+LONGLEAF_PAIRS_INLINE __m512 RoundWeights(__m512 first, __m512 second, uint16_t* to, __m512 sum) {
   const auto both = (__m512i)_mm512_cvtne2ps_pbh(second, first);
-  _mm512_store_si512(to + j, both);
-  if (!kScaled) return DotPairs(sum, both, _mm512_set1_epi32(0x3f803f80));  // times one
-  sum = _mm512_fmadd_ps(FromBF16(_mm512_castsi512_si256(both)), _mm512_load_ps(values.inverse + j),
-                        sum);
-  return _mm512_fmadd_ps(FromBF16(_mm512_extracti64x4_epi64(both, 1)),
-                         _mm512_load_ps(values.inverse + j + 16), sum);
+  _mm512_store_si512(to, both);
+  return DotPairs(sum, both, _mm512_set1_epi32(0x3f803f80));  // times one
 }
 
 // Scores s [kPageTokens] of a row that sees the whole tile to rounded weights.
-template <bool kScaled>
-LONGLEAF_PAIRS_ATTR inline void SoftmaxPairs(const float* HWY_RESTRICT s, const PairScales& values,
-                                             const RunningRow& row, uint16_t* HWY_RESTRICT to) {
+LONGLEAF_PAIRS_ATTR inline void SoftmaxPairs(const float* HWY_RESTRICT s, const RunningRow& row,
+                                             uint16_t* HWY_RESTRICT to) {
   const D df;
   const V s0 = hn::Load(df, s), s1 = hn::Load(df, s + 16);
   const V s2 = hn::Load(df, s + 32), s3 = hn::Load(df, s + 48);
@@ -213,32 +184,24 @@ LONGLEAF_PAIRS_ATTR inline void SoftmaxPairs(const float* HWY_RESTRICT s, const 
   const V reference = hn::Set(df, *row.reference);
   const V w0 = Exp2(hn::Sub(s0, reference)), w1 = Exp2(hn::Sub(s1, reference));
   const V w2 = Exp2(hn::Sub(s2, reference)), w3 = Exp2(hn::Sub(s3, reference));
-  __m512 sum = _mm512_load_ps(row.sums);
-  sum = RoundWeights<kScaled>(w0.raw, w1.raw, values, 0, to, sum);
-  sum = RoundWeights<kScaled>(w2.raw, w3.raw, values, 32, to, sum);
-  _mm512_store_ps(row.sums, sum);
+  const __m512 sum = RoundWeights(w0.raw, w1.raw, to, _mm512_load_ps(row.sums));
+  _mm512_store_ps(row.sums, RoundWeights(w2.raw, w3.raw, to + 32, sum));
 }
 
-// Weights w [kPageTokens] of a row to rounded ones.
-template <bool kScaled>
-LONGLEAF_PAIRS_ATTR inline void RoundWeightRow(const float* w, const PairScales& values,
-                                               const RunningRow& row, uint16_t* to) {
-  __m512 sum = _mm512_load_ps(row.sums);
-  for (int64_t j = 0; j < kPageTokens; j += 32) {
-    sum = RoundWeights<kScaled>(_mm512_load_ps(w + j), _mm512_load_ps(w + j + 16), values, j, to,
-                                sum);
-  }
-  _mm512_store_ps(row.sums, sum);
+// Weights w [kPageTokens] to rounded ones.
+LONGLEAF_PAIRS_ATTR inline void RoundWeightRow(const float* w, const RunningRow& row,
+                                               uint16_t* to) {
+  const __m512 sum =
+      RoundWeights(_mm512_load_ps(w), _mm512_load_ps(w + 16), to, _mm512_load_ps(row.sums));
+  _mm512_store_ps(row.sums,
+                  RoundWeights(_mm512_load_ps(w + 32), _mm512_load_ps(w + 48), to + 32, sum));
 }
 
-// Weights w [kPageTokens] to what the rounded ones stand for.
-LONGLEAF_PAIRS_ATTR inline void AsRounded(const PairScales& values, float* w) {
+// The same, in place.
+LONGLEAF_PAIRS_ATTR inline void RoundInPlace(float* w) {
   for (int64_t j = 0; j < kPageTokens; j += 16) {
-    __m512 x = _mm512_load_ps(w + j);
-    if (values.scales != nullptr) x = _mm512_mul_ps(x, _mm512_load_ps(values.scales + j));
-    x = FromBF16((__m256i)_mm512_cvtneps_pbh(x));
-    if (values.scales != nullptr) x = _mm512_mul_ps(x, _mm512_load_ps(values.inverse + j));
-    _mm512_store_ps(w + j, x);
+    const auto rounded = (__m256i)_mm512_cvtneps_pbh(_mm512_load_ps(w + j));
+    _mm512_store_si512(w + j, _mm512_slli_epi32(_mm512_cvtepu16_epi32(rounded), 16));
   }
 }
 

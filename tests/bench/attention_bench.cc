@@ -205,7 +205,7 @@ bool Measure(const States& states, ThreadPool& pool, const Stopwatch& watch, dou
               static_cast<long long>(d), operations / chunk_seconds / 1e9,
               100 * operations / chunk_seconds / peak, bytes / single_seconds / 1e9,
               100 * bytes / single_seconds / bandwidth, error);
-  return error < (RoundsToBF16(dims) ? 2e-2 : 1e-5);
+  return error < (ArithmeticOf(dims) == Arithmetic::kBF16 ? 1e-2 : 2e-4);
 }
 
 int Run(const Options& options) {
@@ -246,7 +246,7 @@ int Run(const Options& options) {
               d,           dtype,    options.products};
           const States states(buffer, floats, policy, dims, options.context, 64);
           right &= Measure(states, pool, watch, options.seconds,
-                           RoundsToBF16(dims) ? pairs_peak : peak, bandwidth);
+                           ArithmeticOf(dims) == Arithmetic::kF32 ? peak : pairs_peak, bandwidth);
         }
       }
     }

@@ -187,22 +187,25 @@ inline float NearestBF16(float x) {
 
 // The definition, for one query of one head. weights: [cores visible | raw visible]. tolerance:
 // per output column, from the rounding of scores (their absolute products), of the weighted sum
-// (its absolute terms) and of the number of terms. `rounds`: with the scaled query rounded to bf16,
-// and tolerances for weights that are.
+// (its absolute terms) and of the number of terms. With queries and weights as `arithmetic` has
+// them: bf16 queries are rounded here too, the rest is left to the tolerance.
 struct Expected {
   std::vector<double> weights, out, tolerance;
   double relative = 0;  // tolerance of a weight, relative
 };
 
-inline Expected Define(const Sequence& s, int64_t t, int64_t h, bool rounds) {
+inline Expected Define(const Sequence& s, int64_t t, int64_t h, Arithmetic arithmetic) {
   const int64_t d = s.dims.head_dim;
   const int64_t share = s.dims.query_heads / s.dims.kv_heads;
   const int64_t core_head = h / (s.dims.query_heads / s.dims.core_heads);
   const double scale = std::numbers::log2e / std::sqrt(static_cast<double>(d));
   std::vector<double> q(static_cast<size_t>(d));
+  double largest = 0;
   for (int64_t i = 0; i < d; ++i) {
     const float x = s.query[static_cast<size_t>(t * s.stride + h * d + i)];
-    q[static_cast<size_t>(i)] = rounds ? double{NearestBF16(x * QueryScale(d))} : x * scale;
+    q[static_cast<size_t>(i)] =
+        arithmetic == Arithmetic::kBF16 ? double{NearestBF16(x * QueryScale(d))} : x * scale;
+    largest = std::max(largest, std::abs(q[static_cast<size_t>(i)]));
   }
   std::vector<const float*> keys, values;
   for (int64_t j = 0; j < s.policy.CoresVisible(t + 1); ++j) {
@@ -214,14 +217,16 @@ inline Expected Define(const Sequence& s, int64_t t, int64_t h, bool rounds) {
     values.push_back(s.raw.Value(j, h / share));
   }
   Expected e;
-  double top = -std::numeric_limits<double>::infinity(), products = 0, total = 0;
+  double top = -std::numeric_limits<double>::infinity(), products = 0, sums = 0, total = 0;
   for (const float* key : keys) {
-    double dot = 0, absolute = 0;
+    double dot = 0, absolute = 0, sum = 0;
     for (int64_t i = 0; i < d; ++i) {
       const double product = q[static_cast<size_t>(i)] * double{key[i]};
       dot += product;
       absolute += std::abs(product);
+      sum += std::abs(key[i]);
     }
+    sums = std::max(sums, sum);
     e.weights.push_back(dot);
     products = std::max(products, absolute / std::numbers::log2e);
     top = std::max(top, dot);
@@ -232,7 +237,18 @@ inline Expected Define(const Sequence& s, int64_t t, int64_t h, bool rounds) {
   e.relative = std::numeric_limits<float>::epsilon() *
                (8 + 4 * products + std::sqrt(static_cast<double>(keys.size())));
   // Half a unit of 8 bits in each weight, and at most as much in their sum.
-  if (rounds) e.relative += 0x1p-7;
+  if (arithmetic == Arithmetic::kBF16) e.relative += 0x1p-7;
+  // Half a unit of 16 bits in each element of the query. In each weight times its value's scale, up
+  // to half a unit of 14 bits of the greatest in a tile, of either sign: many make little more.
+  double terms = 0;
+  if (arithmetic == Arithmetic::kBytes) {
+    e.relative += largest * 0x1p-16 * sums * std::numbers::ln2;
+    for (size_t j = 0; j < keys.size(); ++j) {
+      const auto [least, most] = std::minmax_element(values[j], values[j] + d);
+      terms = std::max(terms, e.weights[j] / total * std::max(-*least, *most));
+    }
+    std::fill(e.tolerance.begin(), e.tolerance.end(), terms * 0x1p-12);
+  }
   for (size_t j = 0; j < keys.size(); ++j) {
     e.weights[j] /= total;
     for (int64_t i = 0; i < d; ++i) {
@@ -302,14 +318,14 @@ inline void ExpectRight(const Chunk& chunk, const std::vector<Expected>& expecte
 }
 
 inline std::vector<std::vector<Expected>> DefineAll(const std::vector<Chunk*>& chunks,
-                                                    bool rounds) {
+                                                    Arithmetic arithmetic) {
   std::vector<std::vector<Expected>> expected;
   for (const Chunk* chunk : chunks) {
     const Sequence& s = *chunk->sequence;
     expected.emplace_back();
     for (int64_t r = 0; r < chunk->item.rows; ++r) {
       for (int64_t h = 0; h < s.dims.query_heads; ++h) {
-        expected.back().push_back(Define(s, chunk->item.first_token + r, h, rounds));
+        expected.back().push_back(Define(s, chunk->item.first_token + r, h, arithmetic));
       }
     }
   }
@@ -321,14 +337,14 @@ inline std::vector<std::vector<Expected>> DefineAll(const std::vector<Chunk*>& c
 inline void CheckChunks(const std::vector<Chunk*>& chunks) {
   std::vector<std::vector<Expected>> exact, rounded;
   OnEveryTarget([&] {
-    const bool rounds = RoundsToBF16(chunks.front()->sequence->dims);
-    if (rounds) {
-      SCOPED_TRACE("in bf16");
-      if (rounded.empty()) rounded = DefineAll(chunks, true);
+    const Arithmetic fastest = ArithmeticOf(chunks.front()->sequence->dims);
+    if (fastest != Arithmetic::kF32) {
+      SCOPED_TRACE("fastest products");
+      if (rounded.empty()) rounded = DefineAll(chunks, fastest);
       Attend(chunks);
       for (size_t i = 0; i < chunks.size(); ++i) ExpectRight(*chunks[i], rounded[i]);
     }
-    if (exact.empty()) exact = DefineAll(chunks, false);
+    if (exact.empty()) exact = DefineAll(chunks, Arithmetic::kF32);
     Attend(chunks, 2, Products::kF32);
     for (size_t i = 0; i < chunks.size(); ++i) ExpectRight(*chunks[i], exact[i]);
   });
