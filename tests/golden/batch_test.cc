@@ -12,7 +12,7 @@ namespace {
 
 class GoldenBatch : public testing::TestWithParam<BackendKind> {
  protected:
-  GoldenBatch() : golden_(LoadCase("gqa")), runner_(GetParam(), golden_, 256) {
+  GoldenBatch() : golden_(LoadCase("gqa")), runner_(GetParam(), golden_, {.max_step_tokens = 256}) {
     golden_.policies = WithStreaming(std::move(golden_.policies));
   }
 
@@ -78,7 +78,7 @@ TEST_P(GoldenBatch, RowsInABatchAgreeWithRowsAlone) {
 TEST_P(GoldenBatch, BranchesInABatchAgreeWithBranchesAlone) {
   // The reference would take seconds for the long text.
   const GoldenCase golden = LoadCase(GetParam() == BackendKind::kCpu ? "paper" : "gqa");
-  Runner runner(GetParam(), golden, 512);
+  Runner runner(GetParam(), golden, {.max_step_tokens = 512});
   ASSERT_TRUE(runner.ok());
   const absl::Span<const int32_t> tokens = absl::MakeConstSpan(golden.tokens);
   const size_t cut = tokens.size() - 64;
@@ -212,7 +212,7 @@ TEST_P(GoldenBatch, StateOfAnotherModelIsRefused) {
 
 // A step in which one state does not fit into memory changes none of them.
 TEST_P(GoldenBatch, OutOfMemoryLeavesAllStatesAlone) {
-  Runner small(GetParam(), golden_, 256, 2, /*state_capacity_bytes=*/50 << 10);
+  Runner small(GetParam(), golden_, {.max_step_tokens = 256, .state_capacity_bytes = 50 << 10});
   ASSERT_TRUE(small.ok());
   const auto first = small.NewState(kernels::AttentionPolicy::Full());
   small.Read(*first, Tokens(0, 20), 20, 0);

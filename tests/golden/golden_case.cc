@@ -15,8 +15,6 @@
 namespace longleaf::model {
 namespace {
 
-constexpr float kTolerance = 1e-4f;
-
 template <typename T>
 std::vector<T> Values(const SafetensorsFile& file, const std::string& name, TensorType type) {
   const auto tensor = file.Find(name);
@@ -95,13 +93,15 @@ std::string NameOf(BackendKind kind) {
   return kind == BackendKind::kReference ? "reference" : "cpu";
 }
 
-Runner::Runner(BackendKind kind, const GoldenCase& golden, int64_t max_step_tokens, int64_t threads,
-               int64_t state_capacity_bytes)
-    : backend_(MakeBackend(kind, threads, state_capacity_bytes)) {
+Runner::Runner(BackendKind kind, const GoldenCase& golden, const RunnerOptions& options)
+    : backend_(MakeBackend(kind, options.threads, options.state_capacity_bytes)) {
   if (backend_ == nullptr) return;
   auto transformer = Transformer::Load(golden.directory(), backend_.get(),
-                                       {.max_step_tokens = max_step_tokens,
-                                        .max_step_outputs = max_step_tokens,
+                                       {.max_step_tokens = options.max_step_tokens,
+                                        .max_step_outputs = options.max_step_tokens,
+                                        .weights = options.weights,
+                                        .weight_cache = {},
+                                        .state_dtype = options.state_dtype,
                                         .attention = {},
                                         .first_position = golden.first_position});
   EXPECT_TRUE(transformer.ok()) << transformer.status();
@@ -151,12 +151,15 @@ LogitRows Runner::Read(kernels::State& state, absl::Span<const int32_t> tokens, 
   return all;
 }
 
-testing::AssertionResult Agree(const LogitRows& actual, const LogitRows& expected) {
+testing::AssertionResult Agree(const LogitRows& actual, const LogitRows& expected,
+                               double tolerance) {
   if (actual.vocab != expected.vocab || actual.rows() < expected.rows() || expected.rows() == 0) {
     return testing::AssertionFailure()
            << actual.rows() << " rows of " << actual.vocab << " against " << expected.rows()
            << " of " << expected.vocab;
   }
+  double worst = 0;
+  int64_t worst_row = 0;
   for (int64_t back = expected.rows(); back >= 1; --back) {
     const absl::Span<const float> a = actual.Last(back);
     const absl::Span<const float> b = expected.Last(back);
@@ -167,12 +170,15 @@ testing::AssertionResult Agree(const LogitRows& actual, const LogitRows& expecte
       // A NaN must not slip through max().
       if (!(std::abs(a[i] - b[i]) <= difference)) difference = std::abs(a[i] - b[i]);
     }
-    if (!(difference <= kTolerance * largest)) {
-      return testing::AssertionFailure() << "row " << back << " from the end differs by "
-                                         << difference << "; its largest logit is " << largest;
+    const double relative = double{difference} / double{largest};
+    if (!(relative <= worst)) {
+      worst = relative;
+      worst_row = back;
     }
   }
-  return testing::AssertionSuccess();
+  if (worst <= tolerance) return testing::AssertionSuccess();
+  return testing::AssertionFailure() << "row " << worst_row << " from the end differs by " << worst
+                                     << " of its largest logit, and may by " << tolerance;
 }
 
 testing::AssertionResult Identical(const LogitRows& actual, const LogitRows& expected) {

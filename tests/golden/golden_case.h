@@ -52,12 +52,19 @@ std::vector<PolicyCase> WithStreaming(std::vector<PolicyCase> policies);
 enum class BackendKind { kReference, kCpu };
 std::string NameOf(BackendKind kind);
 
+struct RunnerOptions {
+  int64_t max_step_tokens = 2048;
+  int64_t threads = 2;
+  int64_t state_capacity_bytes = int64_t{1} << 30;
+  kernels::WeightFormat weights = kernels::WeightFormat::kF32;
+  kernels::DType state_dtype = kernels::DType::kF32;
+};
+
 // A model on a backend of its own, and short ways to run it. Every step must succeed: what fails
 // fails the test.
 class Runner {
  public:
-  Runner(BackendKind kind, const GoldenCase& golden, int64_t max_step_tokens = 2048,
-         int64_t threads = 2, int64_t state_capacity_bytes = int64_t{1} << 30);
+  Runner(BackendKind kind, const GoldenCase& golden, const RunnerOptions& options = {});
 
   bool ok() const { return transformer_ != nullptr; }
   kernels::Backend& backend() { return *backend_; }
@@ -77,9 +84,13 @@ class Runner {
   std::unique_ptr<Transformer> transformer_;
 };
 
-// max|a - b| <= 1e-4 * max|b|, row by row, where `a` has at least the rows of `b`: its last ones
-// are compared.
-testing::AssertionResult Agree(const LogitRows& actual, const LogitRows& expected);
+// Of the largest logit of a row: what f32 arithmetic may differ by.
+inline constexpr double kF32Tolerance = 1e-4;
+
+// max|a - b| <= tolerance * max|b|, row by row, where `a` has at least the rows of `b`: its last
+// ones are compared.
+testing::AssertionResult Agree(const LogitRows& actual, const LogitRows& expected,
+                               double tolerance = kF32Tolerance);
 // Equal bits.
 testing::AssertionResult Identical(const LogitRows& actual, const LogitRows& expected);
 
