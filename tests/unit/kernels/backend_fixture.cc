@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <random>
 
 #include "absl/strings/str_cat.h"
 #include "kernels/cpu/cpu_backend.h"
+#include "kernels/state_rounding.h"
 
 namespace longleaf::kernels {
 
@@ -56,8 +58,9 @@ std::vector<float> Download(Backend& backend, const Tensor& tensor) {
   return values;
 }
 
-StateShape ShapeOf(int64_t query_heads, int64_t kv_heads, int64_t head_dim, const char* policy) {
-  return {2, query_heads, kv_heads, head_dim, AttentionPolicy::Parse(policy).value()};
+StateShape ShapeOf(int64_t query_heads, int64_t kv_heads, int64_t head_dim, const char* policy,
+                   DType dtype) {
+  return {2, query_heads, kv_heads, head_dim, AttentionPolicy::Parse(policy).value(), dtype};
 }
 
 std::vector<StateShape> Shapes() {
@@ -72,12 +75,36 @@ std::vector<StateShape> Shapes() {
           ShapeOf(2, 1, 128, "cca:g=16,w=64,heads=kv"),
           ShapeOf(4, 2, 64, "cca:g=24,w=48,heads=query"),
           ShapeOf(3, 1, 2, "cca:g=1,w=1,heads=kv"),
-          ShapeOf(2, 1, 16, "cca:g=80,w=80,heads=query")};
+          ShapeOf(2, 1, 16, "cca:g=80,w=80,heads=query"),
+          ShapeOf(2, 1, 40, "full", DType::kBF16),
+          ShapeOf(8, 2, 8, "cca:g=4,w=8,heads=query", DType::kBF16),
+          ShapeOf(2, 1, 64, "cca:g=5,w=35,heads=kv", DType::kBF16),
+          ShapeOf(4, 1, 32, "streaming:sinks=5,w=9", DType::kBF16),
+          ShapeOf(3, 3, 10, "full", DType::kI8),
+          ShapeOf(4, 2, 64, "cca:g=16,w=48,heads=query", DType::kI8),
+          ShapeOf(3, 1, 2, "cca:g=1,w=1,heads=kv", DType::kI8),
+          ShapeOf(2, 1, 6, "cca:g=66,w=66,heads=query", DType::kI8),
+          ShapeOf(4, 1, 32, "streaming:sinks=5,w=9", DType::kI8)};
 }
 
 std::string Describe(const StateShape& shape) {
   return absl::StrCat(shape.query_heads, "/", shape.kv_heads, " heads of ", shape.head_dim, ", ",
-                      shape.policy.ToString());
+                      shape.policy.ToString(), ", ", NameOf(shape.dtype));
+}
+
+float AttentionTolerance(const StateShape& shape) {
+  return shape.dtype == DType::kF32 ? kAttentionTolerance : kBF16PairsTolerance;
+}
+
+float StateTolerance(const StateShape& shape) {
+  switch (shape.dtype) {
+    case DType::kBF16:
+      return kBF16StateTolerance;
+    case DType::kI8:
+      return kI8StateTolerance;
+    default:
+      return kAttentionTolerance;
+  }
 }
 
 Rotary RotaryFor(const StateShape& shape, int64_t first) {
@@ -169,29 +196,55 @@ namespace {
 
 struct Part {
   StatePart part;
-  int64_t first, count, floats;
+  int64_t first, count, heads;
+  int64_t bytes(const StateShape& shape, int64_t tokens) const {
+    return 2 * tokens * heads * shape.row_bytes();
+  }
 };
 std::vector<Part> PartsOf(const State& state) {
   const StateShape& s = state.shape();
-  const int64_t raw = state.tokens() - state.first_raw();
-  return {{StatePart::kCore, 0, state.cores(), 2 * state.cores() * s.core_heads() * s.head_dim},
-          {StatePart::kRaw, state.first_raw(), raw, 2 * raw * s.kv_heads * s.head_dim}};
+  return {{StatePart::kCore, 0, state.cores(), s.core_heads()},
+          {StatePart::kRaw, state.first_raw(), state.tokens() - state.first_raw(), s.kv_heads}};
 }
 
 }  // namespace
 
-std::vector<float> ExportAll(Backend& backend, const State& state) {
-  std::vector<float> all;
+std::vector<std::byte> ExportBytes(Backend& backend, const State& state) {
+  std::vector<std::byte> all;
   for (int64_t layer = 0; layer < state.shape().layers; ++layer) {
     for (const Part& p : PartsOf(state)) {
-      std::vector<float> piece(static_cast<size_t>(p.floats));
-      const absl::Status status = backend.Export(
-          state, layer, p.part, p.first, p.count,
-          absl::MakeSpan(reinterpret_cast<std::byte*>(piece.data()), piece.size() * sizeof(float)));
+      std::vector<std::byte> piece(static_cast<size_t>(p.bytes(state.shape(), p.count)));
+      const absl::Status status =
+          backend.Export(state, layer, p.part, p.first, p.count, absl::MakeSpan(piece));
       EXPECT_TRUE(status.ok()) << status.ToString();
       all.insert(all.end(), piece.begin(), piece.end());
     }
   }
+  return all;
+}
+
+std::vector<float> ExportAll(Backend& backend, const State& state) {
+  const StateShape& shape = state.shape();
+  const int64_t d = shape.head_dim;
+  const std::vector<std::byte> bytes = ExportBytes(backend, state);
+  const std::byte* at = bytes.data();
+  std::vector<float> all;
+  for (int64_t layer = 0; layer < shape.layers; ++layer) {
+    for (const Part& p : PartsOf(state)) {
+      const int64_t rows = p.count * p.heads;
+      for (int half = 0; half < 2; ++half) {  // keys, values
+        const std::byte* scales = at + rows * d * SizeOf(shape.dtype);
+        for (int64_t r = 0; r < rows; ++r, at += d * SizeOf(shape.dtype)) {
+          float scale = 1;
+          if (shape.dtype == DType::kI8) std::memcpy(&scale, scales + r * 4, 4);
+          all.resize(all.size() + static_cast<size_t>(d));
+          ReadRow(shape.dtype, at, scale, d, all.data() + all.size() - d);
+        }
+        at += rows * (shape.row_bytes() - d * SizeOf(shape.dtype));
+      }
+    }
+  }
+  EXPECT_EQ(at - bytes.data(), std::ssize(bytes));
   return all;
 }
 
@@ -205,7 +258,7 @@ std::unique_ptr<State> Transfer(Backend& from, const State& state, Backend& back
       for (const auto& [first, count] :
            {std::pair{p.first + half, p.count - half}, std::pair{p.first, half}}) {
         if (count == 0) continue;
-        const size_t bytes = static_cast<size_t>(p.floats / p.count * count) * sizeof(float);
+        const auto bytes = static_cast<size_t>(p.bytes(state.shape(), count));
         std::vector<std::byte> memory(bytes + 1);
         const absl::Span<std::byte> span = absl::MakeSpan(memory).subspan(1);
         EXPECT_TRUE(from.Export(state, layer, p.part, first, count, span).ok());

@@ -3,6 +3,7 @@
 #ifndef LONGLEAF_TESTS_UNIT_KERNELS_BACKEND_FIXTURE_H_
 #define LONGLEAF_TESTS_UNIT_KERNELS_BACKEND_FIXTURE_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -38,8 +39,9 @@ std::unique_ptr<Buffer> Upload(Backend& backend, const std::vector<float>& value
 std::vector<float> Download(Backend& backend, const Tensor& tensor);
 
 // A state shape of two layers.
-StateShape ShapeOf(int64_t query_heads, int64_t kv_heads, int64_t head_dim, const char* policy);
-// Shapes with odd head sizes, groups that straddle pages, and all policies.
+StateShape ShapeOf(int64_t query_heads, int64_t kv_heads, int64_t head_dim, const char* policy,
+                   DType dtype = DType::kF32);
+// Shapes with odd head sizes, groups that straddle pages, all policies, and all types of states.
 std::vector<StateShape> Shapes();
 std::string Describe(const StateShape& shape);
 
@@ -78,7 +80,9 @@ std::vector<BatchItem> BatchOf(const std::vector<Member>& members);
 std::vector<float> Feed(Backend& backend, State& state, const Sequence& sequence, int64_t end,
                         int64_t chunk, int64_t first_position = 0);
 
-// Canonical bytes of everything a state holds, as floats.
+// Canonical bytes of everything a state holds.
+std::vector<std::byte> ExportBytes(Backend& backend, const State& state);
+// The numbers that they stand for.
 std::vector<float> ExportAll(Backend& backend, const State& state);
 // A new state of `backend` with what `state` of `from` holds.
 std::unique_ptr<State> Transfer(Backend& from, const State& state, Backend& backend);
@@ -86,6 +90,15 @@ std::unique_ptr<State> Transfer(Backend& from, const State& state, Backend& back
 // Attention outputs are averages of values weighted by a softmax. Scores here stay below about 30;
 // a relative error of a few epsilon * sqrt(d) in them is an absolute one of the weights.
 inline constexpr float kAttentionTolerance = 2e-5f;
+// Where the processor multiplies pairs of bf16, queries and weights are rounded to bf16 too, over
+// states of bf16 and int8: 2^-9 of each, and of scores up to 30. The reference does not round them.
+inline constexpr float kBF16PairsTolerance = 3e-2f;
+float AttentionTolerance(const StateShape& shape);
+// What states are held to that were computed with other roundings: where two f32 lie on different
+// sides of the middle, they become neighbours. Of the largest magnitude.
+inline constexpr float kBF16StateTolerance = 0x1p-7f;
+inline constexpr float kI8StateTolerance = 1.001f / 127;
+float StateTolerance(const StateShape& shape);
 // Largest |a - b|, NaN if there is one.
 float LargestGap(const std::vector<float>& a, const std::vector<float>& b);
 float LargestMagnitude(const std::vector<float>& a);

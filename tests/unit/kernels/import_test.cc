@@ -44,7 +44,7 @@ class ImportTest : public BackendTest {
       for (int64_t first = begin; first < end; first += most) {
         const int64_t count = std::min(most, end - first);
         Piece piece{layer, part, first, count, {}};
-        piece.bytes.resize(static_cast<size_t>(2 * count * heads * shape_.head_dim * 4));
+        piece.bytes.resize(static_cast<size_t>(2 * count * heads * shape_.row_bytes()));
         EXPECT_TRUE(
             backend_->Export(*whole_, layer, part, first, count, absl::MakeSpan(piece.bytes)).ok());
         pieces.push_back(std::move(piece));

@@ -20,11 +20,11 @@ TEST_P(TransferTest, CanonicalBytesAreTheSameForEveryBackend) {
       const Sequence sequence(shape, 170, 71);
       auto state = backend_->NewState(shape).value();
       Feed(*backend_, *state, sequence, length, 64);
-      const std::vector<float> held = ExportAll(*backend_, *state);
+      const std::vector<std::byte> held = ExportBytes(*backend_, *state);
       auto there = Transfer(*backend_, *state, *other);
-      EXPECT_EQ(ExportAll(*other, *there), held);
+      EXPECT_EQ(ExportBytes(*other, *there), held);
       auto back = Transfer(*other, *there, *backend_);
-      EXPECT_EQ(ExportAll(*backend_, *back), held);
+      EXPECT_EQ(ExportBytes(*backend_, *back), held);
       EXPECT_EQ(back->cores(), state->cores());
       EXPECT_EQ(back->first_raw(), state->first_raw());
       // A restored state goes on bit for bit like the live one.
@@ -83,7 +83,7 @@ TEST_P(TransferTest, ExportAndImportRunBesideSteps) {
          {std::tuple{StatePart::kCore, int64_t{0}, parent->cores(), shape.core_heads()},
           std::tuple{StatePart::kRaw, parent->first_raw(), 90 - parent->first_raw(),
                      shape.kv_heads}}) {
-      std::vector<std::byte> bytes(static_cast<size_t>(2 * count * heads * shape.head_dim * 4));
+      std::vector<std::byte> bytes(static_cast<size_t>(2 * count * heads * shape.row_bytes()));
       EXPECT_TRUE(backend_->Export(*parent, layer, part, first, count, absl::MakeSpan(bytes)).ok());
       EXPECT_TRUE(backend_->Import(*restored, layer, part, first, count, bytes).ok());
     }
