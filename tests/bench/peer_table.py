@@ -5,7 +5,8 @@ For each shape, number of bits and type of the state: our engine with CCA, the p
 with full attention, at each length; then the pairs run by run. Medians over the rounds. "~" marks
 what was not measured in full: the peer's prefill where only steps of it were timed
 (peer_measure.py), and ours where a length was left out; that comes from the shorter ones, prefill
-as a*L + b*L^2, the rest as c + d*L.
+as a*L + b*L^2, the rest as c + d*L. "!" marks what was measured while other programs took a part
+of the processors, and does not count: such a round is passed over where there is another.
 """
 import json
 import pathlib
@@ -16,19 +17,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
+DISTURBED = 0.1  # processors taken by others
 ENGINES = {"cca": "ours, CCA", "peer": "llama.cpp", "full": "ours, full"}
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A median, whether it is extrapolated, and the rounds it comes from."""
+    """A median and its mark."""
 
     value: float
-    rough: bool = False
-    rounds: tuple[float, ...] = ()
+    mark: str = ""
 
     def text(self, form: Callable[[float], str]) -> str:
-        return ("~" if self.rough else "") + form(self.value)
+        return self.mark + form(self.value)
+
+
+def joined(*figures: Figure) -> str:
+    """The mark of what is made of them."""
+    return "".join(mark for mark in "!~" if any(mark in figure.mark for figure in figures))
 
 
 def number(value: float) -> str:
@@ -57,36 +63,45 @@ class Results:
         self.lines = lines
         self.lengths = sorted({line["length"] for line in lines})
 
-    def rounds(self, engine: str, length: int, field: str) -> list[float]:
-        return [self._value(line["report"], field) for line in self.lines
+    def rounds(self, engine: str, length: int) -> list[dict]:
+        return [line for line in self.lines
                 if line["engine"] == engine and line["length"] == length]
 
     def figure(self, engine: str, length: int, field: str) -> Figure | None:
-        values = self.rounds(engine, length, field)
-        if values:
-            rough = field == "prefill_seconds" and self._sampled(engine, length)
-            return Figure(statistics.median(values), rough, tuple(values))
-        known = [(at, statistics.median(found)) for at in self.lengths
-                 if (found := self.rounds(engine, at, field))]
+        if self.rounds(engine, length):
+            return self._measured(engine, length, field)
+        known = [(at, self._measured(engine, at, field)) for at in self.lengths
+                 if self.rounds(engine, at)]
         if len(known) < 2:
             return None
         # Least squares, each length's error as a share of its value.
         powers = (1, 2) if field == "prefill_seconds" else (0, 1)
-        left = np.array([[at**power / value for power in powers] for at, value in known])
+        left = np.array([[at**power / known_at.value for power in powers] for at, known_at in known])
         factors = np.linalg.lstsq(left, np.ones(len(known)), rcond=None)[0]
         value = sum(factor * length**power for factor, power in zip(factors, powers))
-        return Figure(float(value), True) if value > 0 else None
+        mark = "!~" if any("!" in figure.mark for _, figure in known) else "~"
+        return Figure(float(value), mark) if value > 0 else None
 
-    def _sampled(self, engine: str, length: int) -> bool:
-        return any(line["report"].get("prefill_measured_tokens", length) < length
-                   for line in self.lines
-                   if line["engine"] == engine and line["length"] == length)
+    def _measured(self, engine: str, length: int, field: str) -> Figure:
+        rounds = self.rounds(engine, length)
+        quiet = [line for line in rounds if not disturbed(line)]
+        used = quiet or rounds
+        timed = field not in ("state_bytes", "peak_memory_bytes")
+        sampled = any(line["report"].get("prefill_measured_tokens", length) < length
+                      for line in used)
+        mark = ("!" if timed and not quiet else "") + (
+            "~" if sampled and field == "prefill_seconds" else "")
+        return Figure(statistics.median(of_run(line, field) for line in used), mark)
 
-    @staticmethod
-    def _value(report: dict, field: str) -> float:
-        if field == "decode_seconds_per_token":
-            return 1 / report["decode_tokens_per_second"]
-        return report[field]
+
+def disturbed(line: dict) -> bool:
+    return line["others_processors"] > DISTURBED
+
+
+def of_run(line: dict, field: str) -> float:
+    if field == "decode_seconds_per_token":
+        return 1 / line["report"]["decode_tokens_per_second"]
+    return line["report"][field]
 
 
 def shown(column: str, figure: Figure | None, length: int) -> str:
@@ -129,8 +144,7 @@ def print_ratios(results: Results) -> None:
             figures = [results.figure(engine, at, field) for engine, field in (above, below)]
             if None in figures:
                 return "-"
-            mark = "~" if any(figure.rough for figure in figures) else ""
-            return mark + format(figures[0].value / figures[1].value, form)
+            return joined(*figures) + format(figures[0].value / figures[1].value, form)
 
         def faster(field: str, than: str, engine: str = "cca") -> str:
             return over((than, field), (engine, field), ".2f")
@@ -154,15 +168,17 @@ def print_pairs(results: Results) -> None:
     for length in results.lengths:
         for column in ("prefill tokens/s", "decode tokens/s"):
             field = COLUMNS[column][0]
-            seconds = [results.rounds(engine, length, field) for engine in ("cca", "peer")]
-            if not all(seconds):
+            tokens = length if field == "prefill_seconds" else 1
+            ours, peers = ([Figure(tokens / of_run(line, field), "!" if disturbed(line) else "")
+                            for line in results.rounds(engine, length)]
+                           for engine in ("cca", "peer"))
+            if not ours or not peers:
                 continue
-            ours, peers = ([(length if field == "prefill_seconds" else 1) / value
-                            for value in values] for values in seconds)
-            ratios = [our / peer for our, peer in zip(ours, peers)]
-            rows.append([f"{length}", column, "; ".join(map(number, ours)),
-                         "; ".join(map(number, peers)),
-                         "; ".join(f"{ratio:.2f}" for ratio in ratios)])
+            ratios = [Figure(our.value / peer.value, joined(our, peer))
+                      for our, peer in zip(ours, peers)]
+            rows.append([f"{length}", column]
+                        + ["; ".join(figure.text(number) for figure in figures)
+                           for figures in (ours, peers, ratios)])
     print_rows(["tokens", "", "ours, CCA, run by run", "llama.cpp, run by run", "ratio"], rows)
 
 
