@@ -145,6 +145,10 @@ TEST_F(WeightCacheTest, TheSecondLoadTakesWhatTheFirstPacked) {
     const Loaded without = Uncached(format);
     const Loaded first = Load(format);
     ExpectPacked(first);
+    const auto file = PackedWeightsFile::Open(first.report.path);
+    ASSERT_TRUE(file.ok()) << file.status();
+    EXPECT_EQ((*file)->head().items[1].shape.format, format);
+    EXPECT_EQ((*file)->head().items.back().shape.format, LogitsFormat(format));
     const Loaded second = Load(format);
     ExpectUsed(second);
     EXPECT_EQ(first.logits, without.logits);
