@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "kernels/cpu/page_rows.h"
+#include "kernels/cpu/page.h"
 
 namespace longleaf::kernels {
 namespace {
@@ -199,31 +199,11 @@ bool CpuState::PrepareImport(int64_t tokens, int64_t first_raw) {
   }
   tokens_ = tokens;
   first_raw_ = first_raw;
-  ClearSharedLanes();
   import_tables_ = tables_;
   progress_ = std::make_shared<ImportProgress>(
       shape_.layers, 2 * shape_.row_bytes() *
                          (cores * shape_.core_heads() + (tokens - first_raw) * shape_.kv_heads));
   return true;
-}
-
-// Importers write nothing but the tokens that they bring.
-void CpuState::ClearSharedLanes() {
-  for (StatePart part : kParts) {
-    const PageLayout page = layout(part);
-    const auto clear = [&](const Table& table, int64_t begin, int64_t end) {
-      for (int64_t head = 0; begin < end && head < page.heads; ++head) {
-        ClearLanes(page, table[static_cast<size_t>(begin / kPageTokens)], head, begin % kPageTokens,
-                   begin % kPageTokens + end - begin);
-      }
-    };
-    const int64_t first = part == StatePart::kCore ? 0 : first_raw_, end = CountOf(part);
-    if (first == end) continue;
-    for (const Table& table : tables_[Index(part)]) {
-      clear(table, LanesBegin(page.dtype, first), first);
-      clear(table, end, LanesEnd(page.dtype, end));
-    }
-  }
 }
 
 }  // namespace longleaf::kernels

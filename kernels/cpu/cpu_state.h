@@ -91,7 +91,6 @@ class CpuState : public State {
   void Make(Copy& copy);
   void Undo();
   void ReleaseAll();
-  void ClearSharedLanes();
 
   const StateShape shape_;
   PagePool* const pool_;

@@ -12,16 +12,13 @@
 //         values [heads, 64, d]
 //   bf16  keys   [heads, d / 2, 64, 2]        element k of token t at [k / 2, t, k % 2]
 //         values [heads, 32, d, 2]            element k of token t at [t / 2, k, t % 2]
-//   i8    keys   [heads, ceil(d / 4), 64, 4]  element k of token t at [k / 4, t, k % 4]; beyond d:
-//   0
+//   i8    keys   [heads, ceil(d / 4), 64, 4]  element k of token t at [k / 4, t, k % 4], 0 beyond d
 //         values [heads, 16, d, 4]            element k of token t at [t / 4, k, t % 4]
 //         key scales   [heads, 64] f32        a key is its elements * its scale
 //         value scales [heads, 64] f32        the same of a value
 //
-// Values of bf16 and i8 share lanes between tokens. Where such lanes hold at least one token of the
-// state, their other tokens' values (and value scales) are numbers too: zero, or of tokens gone by
-// or given up. So a weight of zero is enough to leave them out. Everything else that holds no token
-// is undefined, the scales of keys included. Elements of i8 are never -128.
+// Where a slot holds no token, or none any more, its elements and scales may be anything, also
+// those that lie beside a token's. Elements of i8 are never -128.
 //
 // Parts follow one another, and every head of every part starts on a cache line, as the page does.
 // How a row is rounded to bf16, or to i8 and a scale: kernels/state_rounding.h.

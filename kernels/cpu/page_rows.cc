@@ -259,18 +259,4 @@ void TakeValues(const PageSlots& from, const MemoryRows<std::byte>& to) {
   }
 }
 
-void ClearLanes(const PageLayout& layout, std::byte* page, int64_t head, int64_t begin,
-                int64_t end) {
-  const int64_t packing = PagePacking(layout.dtype), d = layout.head_dim;
-  const int64_t bits = 32 / packing;
-  for (int64_t slot = begin; slot < end; ++slot) {
-    auto* lanes = reinterpret_cast<uint32_t*>(page + layout.values(head)) + slot / packing * d;
-    const uint32_t keep = ~(((uint32_t{1} << bits) - 1) << (slot % packing * bits));
-    for (int64_t k = 0; k < d; ++k) lanes[k] &= keep;
-    if (layout.dtype == DType::kI8) {
-      std::memset(page + layout.value_scales(head) + slot * kLane, 0, kLane);
-    }
-  }
-}
-
 }  // namespace longleaf::kernels

@@ -36,20 +36,6 @@ void PutValues(const PageSlots& to, const MemoryRows<const std::byte>& from);
 void TakeKeys(const PageSlots& from, const MemoryRows<std::byte>& to);
 void TakeValues(const PageSlots& from, const MemoryRows<std::byte>& to);
 
-// Makes the values in slots begin .. end-1 of a head zero, where their lanes hold other slots too
-// (page.h says why). The slots must be one thread's alone.
-void ClearLanes(const PageLayout& layout, std::byte* page, int64_t head, int64_t begin,
-                int64_t end);
-// The end of the lanes that hold the slot before `end`, and the beginning of those that hold
-// `begin`: what lies between is ClearLanes' to clear.
-constexpr int64_t LanesEnd(DType type, int64_t end) {
-  const int64_t packing = PagePacking(type);
-  return (end + packing - 1) / packing * packing;
-}
-constexpr int64_t LanesBegin(DType type, int64_t begin) {
-  return begin / PagePacking(type) * PagePacking(type);
-}
-
 }  // namespace longleaf::kernels
 
 #endif  // LONGLEAF_KERNELS_CPU_PAGE_ROWS_H_

@@ -86,14 +86,12 @@ class RoundedRows {
   std::vector<float> scales_;
 };
 
-// Rounds rows of one head and writes them to a page; nothing that the state holds comes after them.
+// Rounds rows of one head and writes them to a page.
 // key, value: [count, stride], the first d of each row.
 void WriteRows(const PageSlots& to, const float* key, const float* value, int64_t stride,
                RoundedRows& rows) {
   PutKeys(to, rows.Round(key, stride, to.count));
   PutValues(to, rows.Round(value, stride, to.count));
-  const int64_t end = to.slot + to.count;
-  ClearLanes(to.layout, to.page, to.head, end, LanesEnd(to.layout.dtype, end));
 }
 
 // Writes the keys and values of a task's rows into the page that covers token `token` of one part.

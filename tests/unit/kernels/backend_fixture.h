@@ -92,7 +92,7 @@ std::unique_ptr<State> Transfer(Backend& from, const State& state, Backend& back
 inline constexpr float kAttentionTolerance = 2e-5f;
 // Where the processor multiplies pairs of bf16, queries and weights are rounded to bf16 too, over
 // states of bf16 and int8: 2^-9 of each, and of scores up to 30. The reference does not round them.
-inline constexpr float kBF16PairsTolerance = 3e-2f;
+inline constexpr float kBF16PairsTolerance = 1e-2f;
 float AttentionTolerance(const StateShape& shape);
 // What states are held to that were computed with other roundings: where two f32 lie on different
 // sides of the middle, they become neighbours. Of the largest magnitude.
