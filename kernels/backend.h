@@ -112,6 +112,12 @@ class Matrix {
   int64_t in_features() const { return shape().in_features; }
 };
 
+// x / sqrt(mean(x^2) + epsilon) * weight, before a product; x itself when `weight` is empty.
+struct RmsNorm {
+  Tensor weight;  // [1, dim] or empty
+  float epsilon = 0;
+};
+
 // The shape of an attention state, fixed for a model.
 struct StateShape {
   int64_t layers = 0;
@@ -263,16 +269,17 @@ class Backend {
   // in host memory, mapped from the file: an embedding reads few rows of it.
   virtual absl::Status Embed(const WeightView& table, absl::Span<const int32_t> tokens,
                              Tensor out) = 0;  // out [R, dim]
-  // out = x / sqrt(mean(x^2) + eps) * weight.
-  virtual absl::Status Norm(const Tensor& x,                 // [R, dim]
-                            const Tensor& weight,            // [1, dim]
-                            float epsilon, Tensor out) = 0;  // [R, dim]
-  // out = epilogue(in W^T), f32 accumulation.
+  // out = epilogue(norm(in) W^T), f32 accumulation.
   virtual absl::Status Linear(const Matrix& weight, const Tensor& in,  // [R, in_features]
-                              Tensor out) = 0;                         // [R, out or out/2]
+                              const RmsNorm& norm, Tensor out) = 0;    // [R, out or out/2]
   // x += in W^T: a product that ends in the residual. Epilogue kNone.
   virtual absl::Status AddLinear(const Matrix& weight, const Tensor& in,  // [R, in_features]
                                  Tensor x) = 0;                           // [R, out_features]
+  // x += (silu(n gate^T) * (n up^T)) down^T with n = norm(x). gate_up: kSiluGate [2 * inner, dim],
+  // down: kNone [dim, inner], both of one format.
+  virtual absl::Status FeedForward(Tensor x,  // [R, dim], updated
+                                   const RmsNorm& norm, const Matrix& gate_up,
+                                   const Matrix& down) = 0;
   // For each row of each item, at token index t = state.tokens() + its row: rotates its query in
   // place and its key, appends key and value to the state's raw tokens of `layer`, and pools every
   // group that is now complete: core token = sum over its group of (k, v) weighted by

@@ -159,28 +159,40 @@ Status CheckEmbed(const WeightView& table, absl::Span<const int32_t> tokens, con
   return OkStatus();
 }
 
-Status CheckNorm(const Tensor& x, const Tensor& weight, float epsilon, const Tensor& out) {
-  if (x.rows < 0 || x.cols < 1 || !(epsilon >= 0)) return InvalidArgumentError("Norm: x");
-  Status status = CheckTensor("x", x, x.rows, x.cols);
-  if (status.ok()) status = CheckTensor("weight", weight, 1, x.cols);
-  if (status.ok()) status = CheckTensor("out", out, x.rows, x.cols);
-  return status;
-}
-
-Status CheckLinear(const MatrixShape& weight, const Tensor& in, const Tensor& out) {
+Status CheckLinear(const MatrixShape& weight, const Tensor& in, const RmsNorm& norm,
+                   const Tensor& out) {
   if (in.rows < 0) return InvalidArgumentError("in has a negative number of rows");
   const int64_t width =
       weight.epilogue == Epilogue::kSiluGate ? weight.out_features / 2 : weight.out_features;
   Status status = CheckTensor("in", in, in.rows, weight.in_features);
   if (status.ok()) status = CheckTensor("out", out, in.rows, width);
-  return status;
+  if (!status.ok() || norm.weight.data == nullptr) return status;
+  if (!(norm.epsilon >= 0)) return InvalidArgumentError("a norm with a negative epsilon");
+  return CheckTensor("norm", norm.weight, 1, weight.in_features);
 }
 
 Status CheckAddLinear(const MatrixShape& weight, const Tensor& in, const Tensor& x) {
   if (weight.epilogue != Epilogue::kNone) {
     return InvalidArgumentError("a SiLU gate does not add to its result");
   }
-  return CheckLinear(weight, in, x);
+  return CheckLinear(weight, in, {}, x);
+}
+
+Status CheckFeedForward(const Tensor& x, const RmsNorm& norm, const MatrixShape& gate_up,
+                        const MatrixShape& down) {
+  if (gate_up.epilogue != Epilogue::kSiluGate || down.epilogue != Epilogue::kNone ||
+      gate_up.format != down.format) {
+    return InvalidArgumentError(
+        "a feed-forward layer takes a SiLU gate and a plain matrix of one "
+        "format");
+  }
+  if (down.in_features != gate_up.out_features / 2 || down.out_features != gate_up.in_features) {
+    return InvalidArgumentError(StrCat("a feed-forward layer [", gate_up.out_features, ", ",
+                                       gate_up.in_features, "] then [", down.out_features, ", ",
+                                       down.in_features, "]"));
+  }
+  return CheckLinear({down.out_features, gate_up.in_features, Epilogue::kNone, down.format}, x,
+                     norm, x);
 }
 
 Status CheckGatherRows(const Tensor& in, absl::Span<const int64_t> indices, const Tensor& out) {

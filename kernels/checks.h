@@ -30,9 +30,11 @@ absl::Status CheckCopyVector(const WeightView& vector);
 absl::Status CheckAllocate(int64_t rows, int64_t cols);
 absl::Status CheckEmbed(const WeightView& table, absl::Span<const int32_t> tokens,
                         const Tensor& out);
-absl::Status CheckNorm(const Tensor& x, const Tensor& weight, float epsilon, const Tensor& out);
-absl::Status CheckLinear(const MatrixShape& weight, const Tensor& in, const Tensor& out);
+absl::Status CheckLinear(const MatrixShape& weight, const Tensor& in, const RmsNorm& norm,
+                         const Tensor& out);
 absl::Status CheckAddLinear(const MatrixShape& weight, const Tensor& in, const Tensor& x);
+absl::Status CheckFeedForward(const Tensor& x, const RmsNorm& norm, const MatrixShape& gate_up,
+                              const MatrixShape& down);
 absl::Status CheckGatherRows(const Tensor& in, absl::Span<const int64_t> indices,
                              const Tensor& out);
 absl::Status CheckSample(const Tensor& logits, absl::Span<const SampleRequest> requests);

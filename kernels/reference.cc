@@ -74,6 +74,15 @@ double Dot(const float* a, const float* b, int64_t n) {
   return sum;
 }
 
+void Normalise(const RmsNorm& norm, std::vector<float>& row) {
+  const double squares = Dot(row.data(), row.data(), static_cast<int64_t>(row.size()));
+  const double mean = squares / static_cast<double>(row.size());
+  const double scale = 1 / std::sqrt(mean + double{norm.epsilon});
+  for (size_t i = 0; i < row.size(); ++i) {
+    row[i] = static_cast<float>(double{row[i]} * scale * double{norm.weight.data[i]});
+  }
+}
+
 }  // namespace
 
 StatusOr<std::unique_ptr<Matrix>> ReferenceBackend::PackMatrix(absl::Span<const WeightView> parts,
@@ -145,33 +154,20 @@ Status ReferenceBackend::Embed(const WeightView& table, absl::Span<const int32_t
   return OkStatus();
 }
 
-Status ReferenceBackend::Norm(const Tensor& x, const Tensor& weight, float epsilon, Tensor out) {
-  if (Status status = CheckNorm(x, weight, epsilon, out); !status.ok()) return status;
-  for (int64_t r = 0; r < x.rows; ++r) {
-    const float* row = x.data + r * x.cols;
-    const double mean = Dot(row, row, x.cols) / static_cast<double>(x.cols);
-    const double scale = 1 / std::sqrt(mean + double{epsilon});
-    for (int64_t i = 0; i < x.cols; ++i) {
-      out.data[r * x.cols + i] =
-          static_cast<float>(double{row[i]} * scale * double{weight.data[i]});
-    }
-  }
-  return OkStatus();
-}
-
-Status ReferenceBackend::Linear(const Matrix& weight, const Tensor& in, Tensor out) {
+Status ReferenceBackend::Linear(const Matrix& weight, const Tensor& in, const RmsNorm& norm,
+                                Tensor out) {
   const auto* w = dynamic_cast<const ReferenceMatrix*>(&weight);
   if (w == nullptr) return absl::InvalidArgumentError("a matrix of another backend");
-  if (Status status = CheckLinear(w->shape(), in, out); !status.ok()) return status;
+  if (Status status = CheckLinear(w->shape(), in, norm, out); !status.ok()) return status;
   std::vector<float> row(static_cast<size_t>(in.cols));
   for (int64_t r = 0; r < in.rows; ++r) {
     std::copy_n(in.data + r * in.cols, in.cols, row.begin());
+    if (norm.weight.data != nullptr) Normalise(norm, row);
     RoundRow(w->shape().format, /*as_weights=*/false, in.cols, row.data());
-    const float* x = row.data();
     for (int64_t n = 0; n < out.cols; ++n) {
-      double value = Dot(x, w->row(n), in.cols);
+      double value = Dot(row.data(), w->row(n), in.cols);
       if (w->shape().epilogue == Epilogue::kSiluGate) {
-        const double up = Dot(x, w->row(out.cols + n), in.cols);
+        const double up = Dot(row.data(), w->row(out.cols + n), in.cols);
         value = value / (1 + std::exp(-value)) * up;
       }
       out.data[r * out.cols + n] = static_cast<float>(value);
@@ -183,9 +179,19 @@ Status ReferenceBackend::Linear(const Matrix& weight, const Tensor& in, Tensor o
 Status ReferenceBackend::AddLinear(const Matrix& weight, const Tensor& in, Tensor x) {
   if (Status status = CheckAddLinear(weight.shape(), in, x); !status.ok()) return status;
   std::vector<float> product(static_cast<size_t>(x.rows * x.cols));
-  Status status = Linear(weight, in, {product.data(), x.rows, x.cols});
+  Status status = Linear(weight, in, {}, {product.data(), x.rows, x.cols});
   for (size_t i = 0; status.ok() && i < product.size(); ++i) x.data[i] += product[i];
   return status;
+}
+
+Status ReferenceBackend::FeedForward(Tensor x, const RmsNorm& norm, const Matrix& gate_up,
+                                     const Matrix& down) {
+  Status status = CheckFeedForward(x, norm, gate_up.shape(), down.shape());
+  if (!status.ok()) return status;
+  std::vector<float> inner(static_cast<size_t>(x.rows * down.in_features()));
+  const Tensor gated{inner.data(), x.rows, down.in_features()};
+  status = Linear(gate_up, x, norm, gated);
+  return status.ok() ? AddLinear(down, gated, x) : status;
 }
 
 Status ReferenceBackend::GatherRows(const Tensor& in, absl::Span<const int64_t> indices,

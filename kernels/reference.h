@@ -45,9 +45,11 @@ class ReferenceBackend : public Backend {
 
   absl::Status Embed(const WeightView& table, absl::Span<const int32_t> tokens,
                      Tensor out) override;
-  absl::Status Norm(const Tensor& x, const Tensor& weight, float epsilon, Tensor out) override;
-  absl::Status Linear(const Matrix& weight, const Tensor& in, Tensor out) override;
+  absl::Status Linear(const Matrix& weight, const Tensor& in, const RmsNorm& norm,
+                      Tensor out) override;
   absl::Status AddLinear(const Matrix& weight, const Tensor& in, Tensor x) override;
+  absl::Status FeedForward(Tensor x, const RmsNorm& norm, const Matrix& gate_up,
+                           const Matrix& down) override;
   absl::Status RotaryAppendPool(int64_t layer, Batch batch, const Rotary& rotary,
                                 Tensor qkv) override;
   absl::Status Attention(int64_t layer, Batch batch, Rows rows, const Tensor& qkv,

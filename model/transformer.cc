@@ -49,10 +49,8 @@ Status Transformer::AllocateActivations() {
   } wanted[] = {
       {&activations_.residual, rows, c.hidden},
       {&activations_.gathered, outputs, c.hidden},
-      {&activations_.normed, rows, c.hidden},
       {&activations_.qkv, rows, (c.query_heads + 2 * c.kv_heads) * c.head_dim},
       {&activations_.attended, rows, c.query_heads * c.head_dim},
-      {&activations_.gated, rows, c.intermediate},
       {&activations_.logits, outputs, c.vocab},
   };
   for (const auto& [buffer, buffer_rows, cols] : wanted) {
@@ -142,15 +140,12 @@ Status Transformer::Run(const Step& step, const LayerHook& before_layer) {
 // values are in the state, gathered: nothing reads the others any more.
 Status Transformer::RunLayer(int64_t layer, const Step& step) {
   const LayerWeights& weights = weights_.layers[static_cast<size_t>(layer)];
-  const float epsilon = static_cast<float>(config_.norm_epsilon);
   const bool last = layer + 1 == config_.layers;
   const int64_t rows = last ? step.outputs() : step.rows();
 
   Tensor residual = activations_.residual->tensor().Rows(step.rows());
-  const Tensor all_normed = activations_.normed->tensor().Rows(step.rows());
   const Tensor qkv = activations_.qkv->tensor().Rows(step.rows());
-  Status status = backend_->Norm(residual, weights.attention_norm->tensor(), epsilon, all_normed);
-  if (status.ok()) status = backend_->Linear(*weights.qkv, all_normed, qkv);
+  Status status = backend_->Linear(*weights.qkv, residual, NormOf(*weights.attention_norm), qkv);
   if (status.ok()) status = backend_->RotaryAppendPool(layer, step.batch, rotary_, qkv);
   if (!status.ok() || rows == 0) return status;
 
@@ -162,23 +157,22 @@ Status Transformer::RunLayer(int64_t layer, const Step& step) {
     status = backend_->GatherRows(residual, step.wanted, wanted);
     residual = wanted;
   }
-  const Tensor normed = activations_.normed->tensor().Rows(rows);
-  const Tensor gated = activations_.gated->tensor().Rows(rows);
   if (status.ok()) status = backend_->AddLinear(*weights.output, attended, residual);
-  if (status.ok()) status = backend_->Norm(residual, weights.ffn_norm->tensor(), epsilon, normed);
-  if (status.ok()) status = backend_->Linear(*weights.gate_up, normed, gated);
-  if (status.ok()) status = backend_->AddLinear(*weights.down, gated, residual);
+  if (status.ok()) {
+    status =
+        backend_->FeedForward(residual, NormOf(*weights.ffn_norm), *weights.gate_up, *weights.down);
+  }
   return status;
 }
 
 Status Transformer::Logits(const Step& step) {
-  const Tensor wanted = activations_.gathered->tensor().Rows(step.outputs());
-  const Tensor normed = activations_.normed->tensor().Rows(step.outputs());
-  Status status = backend_->Norm(wanted, weights_.final_norm->tensor(),
-                                 static_cast<float>(config_.norm_epsilon), normed);
-  if (!status.ok()) return status;
-  return backend_->Linear(*weights_.logits, normed,
+  return backend_->Linear(*weights_.logits, activations_.gathered->tensor().Rows(step.outputs()),
+                          NormOf(*weights_.final_norm),
                           activations_.logits->tensor().Rows(step.outputs()));
+}
+
+kernels::RmsNorm Transformer::NormOf(const kernels::Buffer& weight) const {
+  return {weight.tensor(), static_cast<float>(config_.norm_epsilon)};
 }
 
 }  // namespace longleaf::model

@@ -107,10 +107,8 @@ class Transformer {
   struct Activations {
     std::unique_ptr<kernels::Buffer> residual;  // [R, hidden]
     std::unique_ptr<kernels::Buffer> gathered;  // [O, hidden], the residual's wanted rows
-    std::unique_ptr<kernels::Buffer> normed;    // [R, hidden]
     std::unique_ptr<kernels::Buffer> qkv;       // [R, (H + 2 Hkv) * d]
     std::unique_ptr<kernels::Buffer> attended;  // [R, H * d]
-    std::unique_ptr<kernels::Buffer> gated;     // [R, intermediate]
     std::unique_ptr<kernels::Buffer> logits;    // [O, vocab]
   };
   // A checked step.
@@ -131,6 +129,7 @@ class Transformer {
   absl::Status Run(const Step& step, const LayerHook& before_layer);
   absl::Status RunLayer(int64_t layer, const Step& step);
   absl::Status Logits(const Step& step);
+  kernels::RmsNorm NormOf(const kernels::Buffer& weight) const;
 
   const Config config_;
   const TransformerOptions options_;

@@ -11,12 +11,12 @@
 #include "kernels/checks.h"
 #include "kernels/cpu/canonical.h"
 #include "kernels/cpu/cca_attention.h"
+#include "kernels/cpu/cpu_linear.h"
 #include "kernels/cpu/cpu_state.h"
 #include "kernels/cpu/elementwise.h"
 #include "kernels/cpu/fast_sampling.h"
 #include "kernels/cpu/packed_matmul.h"
 #include "kernels/cpu/page_pool.h"
-#include "kernels/cpu/quantised_matmul.h"
 #include "kernels/cpu/rotary_append_pool.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/reference.h"
@@ -84,9 +84,10 @@ class CpuBackend : public Backend {
   void AbortStep(Batch batch) override;
 
   Status Embed(const WeightView& table, absl::Span<const int32_t> tokens, Tensor out) override;
-  Status Norm(const Tensor& x, const Tensor& weight, float epsilon, Tensor out) override;
-  Status Linear(const Matrix& weight, const Tensor& in, Tensor out) override;
+  Status Linear(const Matrix& weight, const Tensor& in, const RmsNorm& norm, Tensor out) override;
   Status AddLinear(const Matrix& weight, const Tensor& in, Tensor x) override;
+  Status FeedForward(Tensor x, const RmsNorm& norm, const Matrix& gate_up,
+                     const Matrix& down) override;
   Status RotaryAppendPool(int64_t layer, Batch batch, const Rotary& rotary, Tensor qkv) override;
   Status Attention(int64_t layer, Batch batch, Rows rows, const Tensor& qkv, Tensor out) override;
   Status GatherRows(const Tensor& in, absl::Span<const int64_t> indices, Tensor out) override;
@@ -106,12 +107,10 @@ class CpuBackend : public Backend {
                                                      pages_.capacity_bytes(), " in use"));
   }
   static Status CheckStep(Batch batch);
-  Status Multiply(const Matrix& weight, const Tensor& in, Tensor out, bool add);
 
   ThreadPool pool_;
   PagePool pages_;
-  PackedMatmul matmul_{&pool_};
-  QuantisedMatmul quantised_matmul_{&pool_};
+  CpuLinear linear_{&pool_};
   RotaryTable rotary_table_;
   int64_t weight_bytes_ = 0;
   int64_t activation_bytes_ = 0;
@@ -236,32 +235,27 @@ Status CpuBackend::Embed(const WeightView& table, absl::Span<const int32_t> toke
   return OkStatus();
 }
 
-Status CpuBackend::Norm(const Tensor& x, const Tensor& weight, float epsilon, Tensor out) {
-  if (Status status = CheckNorm(x, weight, epsilon, out); !status.ok()) return status;
-  constexpr int64_t kRows = 8;  // per task
-  pool_.ParallelFor((x.rows + kRows - 1) / kRows, [&](int64_t task, int64_t) {
-    for (int64_t r = task * kRows; r < std::min(x.rows, (task + 1) * kRows); ++r) {
-      NormRow(x.data + r * x.cols, weight.data, epsilon, x.cols, out.data + r * x.cols);
-    }
-  });
-  return OkStatus();
-}
-
-Status CpuBackend::Linear(const Matrix& weight, const Tensor& in, Tensor out) {
-  if (Status status = CheckLinear(weight.shape(), in, out); !status.ok()) return status;
-  return Multiply(weight, in, out, /*add=*/false);
+Status CpuBackend::Linear(const Matrix& weight, const Tensor& in, const RmsNorm& norm, Tensor out) {
+  const auto* w = dynamic_cast<const PackedMatrix*>(&weight);
+  if (w == nullptr) return WrongBackend();
+  if (Status status = CheckLinear(w->shape(), in, norm, out); !status.ok()) return status;
+  return linear_.Linear(*w, in, norm, out);
 }
 
 Status CpuBackend::AddLinear(const Matrix& weight, const Tensor& in, Tensor x) {
-  if (Status status = CheckAddLinear(weight.shape(), in, x); !status.ok()) return status;
-  return Multiply(weight, in, x, /*add=*/true);
-}
-
-Status CpuBackend::Multiply(const Matrix& weight, const Tensor& in, Tensor out, bool add) {
   const auto* w = dynamic_cast<const PackedMatrix*>(&weight);
   if (w == nullptr) return WrongBackend();
-  return w->shape().format == WeightFormat::kF32 ? matmul_.Run(*w, in, out, add)
-                                                 : quantised_matmul_.Run(*w, in, out, add);
+  if (Status status = CheckAddLinear(w->shape(), in, x); !status.ok()) return status;
+  return linear_.AddLinear(*w, in, x);
+}
+
+Status CpuBackend::FeedForward(Tensor x, const RmsNorm& norm, const Matrix& gate_up,
+                               const Matrix& down) {
+  const auto* g = dynamic_cast<const PackedMatrix*>(&gate_up);
+  const auto* d = dynamic_cast<const PackedMatrix*>(&down);
+  if (g == nullptr || d == nullptr) return WrongBackend();
+  const Status status = CheckFeedForward(x, norm, g->shape(), d->shape());
+  return status.ok() ? linear_.FeedForward(x, norm, *g, *d) : status;
 }
 
 Status CpuBackend::RotaryAppendPool(int64_t layer, Batch batch, const Rotary& rotary, Tensor qkv) {

@@ -75,7 +75,7 @@ int Run(const Options& options) {
       FillRandom(in->tensor().data, rows * product.in);
       return watch.Best(options.seconds, [&] {
         for (const auto& copy : copies) {
-          ok &= backend->Linear(*copy, in->tensor(), out->tensor()).ok();
+          ok &= backend->Linear(*copy, in->tensor(), {}, out->tensor()).ok();
         }
       }) / static_cast<double>(copies.size());
     };

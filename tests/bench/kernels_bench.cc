@@ -159,7 +159,7 @@ int BenchLinear(int64_t threads, WeightFormat format) {
     bool ok = true;
     const auto ours = [&] {
       for (const auto& copy : copies) {
-        ok = ok && backend->Linear(*copy, in->tensor(), out->tensor()).ok();
+        ok = ok && backend->Linear(*copy, in->tensor(), {}, out->tensor()).ok();
       }
     };
     ours();

@@ -15,7 +15,7 @@ class LinearTest : public BackendTest {
                          int64_t width) {
     auto in = Upload(*backend_, x, rows, matrix.in_features());
     auto out = backend_->Allocate(rows, width).value();
-    const absl::Status status = backend_->Linear(matrix, in->tensor(), out->tensor());
+    const absl::Status status = backend_->Linear(matrix, in->tensor(), {}, out->tensor());
     EXPECT_TRUE(status.ok()) << status.ToString();
     return Download(*backend_, out->tensor());
   }
@@ -189,13 +189,13 @@ TEST_P(LinearTest, RefusesWhatDoesNotFit) {
 
   auto matrix = backend_->PackMatrix({{a.view()}}, Epilogue::kNone, WeightFormat::kF32).value();
   auto in = backend_->Allocate(2, 8).value(), out = backend_->Allocate(2, 4).value();
-  EXPECT_TRUE(backend_->Linear(*matrix, in->tensor(), out->tensor()).ok());
-  EXPECT_EQ(backend_->Linear(*matrix, out->tensor(), out->tensor()).code(), kInvalid);
-  EXPECT_EQ(backend_->Linear(*matrix, in->tensor(), in->tensor()).code(), kInvalid);
-  EXPECT_EQ(backend_->Linear(*matrix, in->tensor().Rows(1), out->tensor()).code(), kInvalid);
+  EXPECT_TRUE(backend_->Linear(*matrix, in->tensor(), {}, out->tensor()).ok());
+  EXPECT_EQ(backend_->Linear(*matrix, out->tensor(), {}, out->tensor()).code(), kInvalid);
+  EXPECT_EQ(backend_->Linear(*matrix, in->tensor(), {}, in->tensor()).code(), kInvalid);
+  EXPECT_EQ(backend_->Linear(*matrix, in->tensor().Rows(1), {}, out->tensor()).code(), kInvalid);
   auto other = Make(GetParam() == Kind::kReference ? Kind::kCpuOneThread : Kind::kReference);
   auto foreign = other->PackMatrix({{a.view()}}, Epilogue::kNone, WeightFormat::kF32).value();
-  EXPECT_EQ(backend_->Linear(*foreign, in->tensor(), out->tensor()).code(), kInvalid);
+  EXPECT_EQ(backend_->Linear(*foreign, in->tensor(), {}, out->tensor()).code(), kInvalid);
 }
 
 TEST_P(LinearTest, AddLinearAddsTheProduct) {
@@ -222,6 +222,45 @@ TEST_P(LinearTest, AddLinearAddsTheProduct) {
               absl::StatusCode::kInvalidArgument);
     EXPECT_EQ(backend_->AddLinear(*matrix, in->tensor(), in->tensor()).code(),
               absl::StatusCode::kInvalidArgument);
+  }
+}
+
+// The layer as a whole against its parts; between the two, quantised numbers are the same.
+TEST_P(LinearTest, FeedForwardIsItsParts) {
+  for (const int64_t dim : {1, 64, 90}) {
+    for (const int64_t inner : {1, 64, 150}) {
+      const Weights gate(DType::kF32, inner, dim, 1, 0.3f), up(DType::kF32, inner, dim, 2, 0.3f);
+      const Weights out(DType::kF32, dim, inner, 3, 0.3f), norm(DType::kF32, 1, dim, 4, 1);
+      auto norm_weight = backend_->CopyVector(norm.view()).value();
+      const RmsNorm rms{norm_weight->tensor(), 1e-5f};
+      for (const WeightFormat format : {WeightFormat::kF32, WeightFormat::kI8, WeightFormat::kI4}) {
+        auto gate_up =
+            backend_->PackMatrix({{gate.view(), up.view()}}, Epilogue::kSiluGate, format).value();
+        auto down = backend_->PackMatrix({{out.view()}}, Epilogue::kNone, format).value();
+        for (const int64_t rows : {1, 7, 65, 130}) {
+          const std::vector<float> x = RandomFloats(rows * dim, 3);
+          auto whole = Upload(*backend_, x, rows, dim), parts = Upload(*backend_, x, rows, dim);
+          auto gated = backend_->Allocate(rows, inner).value();
+          ASSERT_TRUE(backend_->FeedForward(whole->tensor(), rms, *gate_up, *down).ok());
+          ASSERT_TRUE(backend_->Linear(*gate_up, parts->tensor(), rms, gated->tensor()).ok());
+          ASSERT_TRUE(backend_->AddLinear(*down, gated->tensor(), parts->tensor()).ok());
+          ASSERT_EQ(Download(*backend_, whole->tensor()), Download(*backend_, parts->tensor()))
+              << NameOf(format) << ' ' << rows << " x " << dim << ", inner " << inner;
+          ASSERT_NE(Download(*backend_, whole->tensor()), x);
+        }
+        auto x = backend_->Allocate(2, dim).value(), wide = backend_->Allocate(2, dim + 1).value();
+        const auto refused = [&](const Buffer& to, const Matrix& first, const Matrix& second) {
+          return backend_->FeedForward(to.tensor(), rms, first, second).code() ==
+                 absl::StatusCode::kInvalidArgument;
+        };
+        EXPECT_TRUE(refused(*wide, *gate_up, *down));
+        EXPECT_TRUE(refused(*x, *down, *gate_up));
+        auto other = backend_->PackMatrix(
+            {{out.view()}}, Epilogue::kNone,
+            format == WeightFormat::kI8 ? WeightFormat::kF32 : WeightFormat::kI8);
+        EXPECT_TRUE(refused(*x, *gate_up, **other));
+      }
+    }
   }
 }
 

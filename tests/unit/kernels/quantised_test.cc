@@ -78,7 +78,7 @@ class QuantisedTest : public BackendTest {
                          int64_t width) {
     auto in = Upload(*backend_, x, rows, matrix.in_features());
     auto out = backend_->Allocate(rows, width).value();
-    const absl::Status status = backend_->Linear(matrix, in->tensor(), out->tensor());
+    const absl::Status status = backend_->Linear(matrix, in->tensor(), {}, out->tensor());
     EXPECT_TRUE(status.ok()) << status.ToString();
     return Download(*backend_, out->tensor());
   }
