@@ -183,6 +183,18 @@ TEST_F(DemoAnswersTest, ExactAnswersBeforeAndAfterARestart) {
   EXPECT_EQ(daemon.Terminate(), 0);
 }
 
+// What rounding the states moves is less than what decides between one token and another here.
+TEST_F(DemoAnswersTest, TheSameAnswersFromRoundedStates) {
+  for (const std::string type : {"bf16", "int8"}) {
+    Daemon daemon(directory_ + "/" + type, {"--state-dtype", type});
+    Upload(daemon);
+    for (const Case& c : Cases()) {
+      const json answer = Client(daemon.address(), {"ask", "documents/demo", c.question});
+      EXPECT_EQ(answer.value("text", ""), c.answer) << type << ": " << c.question;
+    }
+  }
+}
+
 TEST_F(DemoAnswersTest, TheWindowAloneKnowsNoneOfThem) {
   Daemon daemon(directory_, {"--attention", "streaming:sinks=0,w=64"});
   Upload(daemon);

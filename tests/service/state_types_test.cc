@@ -1,0 +1,73 @@
+// A server whose states are bf16 or int8: what it says of them, what they take on disk, that a
+// stored one answers as the live one did, and that states of another type are not touched.
+#include <string>
+
+#include "tests/service/server_fixture.h"
+
+namespace longleaf::service {
+namespace {
+
+constexpr char kQuestion[] = "What stood by the road?";
+
+class StateTypesTest : public ServerTest, public ::testing::WithParamInterface<const char*> {
+ protected:
+  v1::Model GetModel() {
+    grpc::ClientContext context;
+    v1::Model model;
+    EXPECT_TRUE(models_->GetModel(&context, v1::GetModelRequest(), &model).ok());
+    return model;
+  }
+};
+
+TEST_P(StateTypesTest, AStoredStateAnswersAsTheLiveOneDid) {
+  options_.state_dtype = GetParam();
+  Start();
+  const v1::Model model = GetModel();
+  EXPECT_EQ(model.state_dtype(), GetParam());
+  // 4 layers, keys and values, 6 heads of 32: a core token for every 8 tokens.
+  const double row = std::string(GetParam()) == "int8" ? 32 + 4 : 32 * 2;
+  EXPECT_DOUBLE_EQ(model.full_cache_bytes_per_token(), 4.0 * 2 * 6 * row);
+  EXPECT_DOUBLE_EQ(model.state_bytes_per_token(), 4.0 * 2 * 6 * row / 8);
+
+  UploadAndWait("doc", Filler(20'000));
+  const Answer live = Ask("doc", kQuestion);
+  ASSERT_TRUE(live.status.ok()) << live.status.error_message();
+  EXPECT_EQ(live.started.tier(), v1::STATE_TIER_MEMORY);
+  const double said =
+      static_cast<double>(model.state_bytes_fixed()) +
+      model.state_bytes_per_token() * static_cast<double>(Get("doc").token_count() + 1);
+  EXPECT_NEAR(Metric("longleaf_state_bytes{tier=\"disk\"}"), said, 0.02 * said);
+
+  Restart();
+  const Answer stored = Ask("doc", kQuestion);
+  ASSERT_TRUE(stored.status.ok()) << stored.status.error_message();
+  EXPECT_EQ(stored.started.tier(), v1::STATE_TIER_DISK);
+  EXPECT_EQ(stored.started.tokens_prefilled(), stored.finished.usage().question_tokens());
+  EXPECT_EQ(stored.text, live.text);
+  EXPECT_EQ(GetModel().fingerprint(), model.fingerprint());
+}
+
+TEST_P(StateTypesTest, StatesOfAnotherTypeAreReadAgainFromTheText) {
+  Start();  // f32
+  UploadAndWait("doc", Filler(20'000));
+  const std::string fingerprint = GetModel().fingerprint();
+  Stop();
+  options_.state_dtype = GetParam();
+  Start();
+  EXPECT_NE(GetModel().fingerprint(), fingerprint);
+  const Answer answer = Ask("doc", kQuestion);
+  ASSERT_TRUE(answer.status.ok()) << answer.status.error_message();
+  EXPECT_EQ(answer.started.tier(), v1::STATE_TIER_PREFILL);
+  EXPECT_GT(answer.started.tokens_prefilled(), answer.finished.usage().question_tokens());
+  EXPECT_EQ(Metric("longleaf_state_rejected_total{reason=\"corrupt\"}"), 0);
+  Restart();
+  const Answer stored = Ask("doc", kQuestion);
+  EXPECT_EQ(stored.started.tier(), v1::STATE_TIER_DISK);
+  EXPECT_EQ(stored.text, answer.text);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, StateTypesTest, ::testing::Values("bf16", "int8"),
+                         [](const auto& info) { return std::string(info.param); });
+
+}  // namespace
+}  // namespace longleaf::service
