@@ -2,15 +2,16 @@
 // as many bytes read in the same run; the page cache is emptied of the files before each read. What
 // was restored is compared before anything is timed.
 //
-//   restore_bench DIRECTORY [TOKENS [POLICY [REPEATS]]]
+//   restore_bench DIRECTORY [TOKENS [POLICY [REPEATS [TYPE]]]]
 //
-// DIRECTORY must not exist. The shape is that of TinyLlama 1.1B. "first layer" is when a step could
-// begin.
+// DIRECTORY must not exist. TYPE: f32, bf16, int8. The shape is that of TinyLlama 1.1B. "first
+// layer" is when a step could begin.
 #include <fcntl.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -25,6 +26,7 @@
 #include <vector>
 
 #include "kernels/cpu/cpu_backend.h"
+#include "kernels/state_rounding.h"
 #include "model/state_codec.h"
 #include "service/state/state_restore.h"
 #include "service/state/stored_state.h"
@@ -68,18 +70,24 @@ void Forget(const std::string& folder) {
   }
 }
 
-// Bytes of a state that nothing can guess: floats around zero.
+// Bytes of a state that nothing can guess: numbers around zero.
 class Numbers {
  public:
+  explicit Numbers(kernels::DType type) : type_(type) {}
   absl::Status Fill(absl::Span<std::byte> out) {
     for (size_t i = 0; i + 4 <= out.size(); i += 4) {
-      const float value = static_cast<float>(static_cast<int32_t>(random_())) * 1e-9f;
-      std::memcpy(out.data() + i, &value, sizeof(value));
+      const auto random = static_cast<uint32_t>(random_());
+      const float value = static_cast<float>(static_cast<int32_t>(random)) * 1e-9f;
+      // Small bytes are numbers of the narrower types and scales of int8, wherever they come.
+      const uint32_t bits =
+          type_ == kernels::DType::kF32 ? std::bit_cast<uint32_t>(value) : random & 0x3f3f3f3fu;
+      std::memcpy(out.data() + i, &bits, sizeof(bits));
     }
     return absl::OkStatus();
   }
 
  private:
+  const kernels::DType type_;
   std::minstd_rand random_{7};
 };
 
@@ -87,7 +95,7 @@ void WriteFile(const std::string& path, int64_t bytes) {
   const int file = open(path.c_str(), O_CREAT | O_TRUNC | O_WRONLY, 0644);
   if (file < 0) throw Fatal{"cannot create " + path};
   std::vector<std::byte> piece(kPieceBytes);
-  Check(Numbers().Fill(absl::MakeSpan(piece)));
+  Check(Numbers(kernels::DType::kF32).Fill(absl::MakeSpan(piece)));
   for (int64_t left = bytes; left > 0;) {
     const size_t n = std::min(piece.size(), static_cast<size_t>(left));
     if (write(file, piece.data(), n) != static_cast<ssize_t>(n)) throw Fatal{"cannot write"};
@@ -108,10 +116,12 @@ void ReadFile(const std::string& path) {
 
 class Bench {
  public:
-  Bench(std::string directory, int64_t tokens, const char* policy)
+  Bench(std::string directory, int64_t tokens, const char* policy, const char* type)
       : directory_(std::move(directory)),
         layout_(Take(model::SnapshotLayout::For(
-            {22, 32, 4, 64, Take(kernels::AttentionPolicy::Parse(policy))}, tokens))) {
+            {22, 32, 4, 64, Take(kernels::AttentionPolicy::Parse(policy)),
+             Take(kernels::ParseStateType(type))},
+            tokens))) {
     std::filesystem::create_directories(directory_);
     store::StoreOptions options;
     options.path = directory_ + "/store";
@@ -126,7 +136,7 @@ class Bench {
 
   void Store() {
     auto state = Prepared();
-    Numbers numbers;
+    Numbers numbers(layout_.dtype());
     const auto read = [&numbers](absl::Span<std::byte> out) { return numbers.Fill(out); };
     for (int64_t i = 0; i < layout_.segments(); ++i) {
       Check(model::DecodeSegment(*backend_, layout_, i, read, *state));
@@ -192,7 +202,7 @@ class Bench {
                        layout_.shape().core_heads()},
             std::tuple{kernels::StatePart::kRaw, a.first_raw(), a.tokens(),
                        layout_.shape().kv_heads}}) {
-        x.resize(static_cast<size_t>(2 * (end - first) * heads * layout_.shape().head_dim * 4));
+        x.resize(static_cast<size_t>(2 * (end - first) * heads * layout_.shape().row_bytes()));
         y.resize(x.size());
         Check(backend_->Export(a, layer, part, first, end - first, absl::MakeSpan(x)));
         Check(backend_->Export(b, layer, part, first, end - first, absl::MakeSpan(y)));
@@ -216,7 +226,7 @@ double Median(std::vector<double> values) {
 
 void Run(int argc, char** argv) {
   Bench bench(argv[1], argc > 2 ? std::atoll(argv[2]) : 16384,
-              argc > 3 ? argv[3] : "cca:g=16,w=1024,heads=query");
+              argc > 3 ? argv[3] : "cca:g=16,w=1024,heads=query", argc > 5 ? argv[5] : "f32");
   const int repeats = argc > 4 ? std::atoi(argv[4]) : 5;
   bench.Store();
   std::printf("%.1f MB\n", bench.megabytes());
@@ -251,7 +261,7 @@ void Run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   if (argc < 2) {
-    std::fprintf(stderr, "usage: restore_bench DIRECTORY [TOKENS [POLICY [REPEATS]]]\n");
+    std::fprintf(stderr, "usage: restore_bench DIRECTORY [TOKENS [POLICY [REPEATS [TYPE]]]]\n");
     return 2;
   }
   try {
