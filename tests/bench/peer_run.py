@@ -87,6 +87,8 @@ class Runner:
         self.began = time.monotonic()
         self.out: pathlib.Path = args.out
         self.out.mkdir(parents=True, exist_ok=True)
+        for left_behind in self.out.glob("state-*"):
+            left_behind.unlink()
         self.models: pathlib.Path = args.models
         self.models.mkdir(parents=True, exist_ok=True)
         self.help = subprocess.run([args.program, "bench", "--help"], check=True,

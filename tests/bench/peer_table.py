@@ -118,6 +118,8 @@ def shown(column: str, figure: Figure | None, length: int) -> str:
 
 def print_rows(head: list[str], rows: list[list[str]]) -> None:
     """As Markdown that is readable as plain text too."""
+    if not rows:
+        return
     widths = [max(map(len, column)) for column in zip(head, *rows)]
     for row in [head, [f"{'-' * (width - 1)}:" for width in widths], *rows]:
         print(f"| {' | '.join(cell.rjust(width) for cell, width in zip(row, widths))} |")
