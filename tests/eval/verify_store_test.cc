@@ -37,7 +37,7 @@ class VerifyStoreTest : public ::testing::Test {
   ~VerifyStoreTest() override { std::filesystem::remove_all(path_); }
 
   // A document with its state; an empty meta: the right one.
-  void Fill(const std::string& meta) {
+  void Fill(const std::string& meta, const model::TransformerOptions& model_options = {}) {
     store::StoreOptions options;
     options.path = path_;
     options.min_free_bytes = 0;
@@ -55,7 +55,7 @@ class VerifyStoreTest : public ::testing::Test {
                     .ok());
 
     kernels::ReferenceBackend backend(64 << 20);
-    auto model = model::Transformer::Load(kDemo, &backend, {.max_step_tokens = 16});
+    auto model = model::Transformer::Load(kDemo, &backend, model_options);
     ASSERT_TRUE(model.ok()) << model.status();
     auto state = (*model)->NewState();
     const std::vector<int32_t> tokens = {1, 5, 9, 13};
@@ -75,7 +75,9 @@ class VerifyStoreTest : public ::testing::Test {
                                    .tokenizer = (*tokenizer)->digest(),
                                    .prompt = prompt->digest(),
                                    .config = config.Canonical(),
-                                   .policy = (*model)->policy()});
+                                   .policy = (*model)->policy(),
+                                   .weight_format = model_options.weights,
+                                   .state_dtype = model_options.state_dtype});
     commit.key.token_count = 4;
     commit.key.digest = store::DigestTokens(tokens);
     commit.meta = meta.empty() ? layout->Meta() : meta;
@@ -131,6 +133,20 @@ TEST_F(VerifyStoreTest, AWholeStore) {
   // Under another policy it is another model's.
   const ProgramResult other = Verify({"--model", kDemo, "--attention", "full"});
   EXPECT_THAT(other.out, HasSubstr("0 snapshots of this model, 1 of others"));
+}
+
+TEST_F(VerifyStoreTest, OfAServerWithOtherTypes) {
+  ASSERT_NO_FATAL_FAILURE(Fill("", {.max_step_tokens = 16,
+                                    .weights = kernels::WeightFormat::kI8,
+                                    .state_dtype = kernels::DType::kI8}));
+  const std::vector<std::string> right = {"--model", kDemo,       "--state-dtype",
+                                          "int8",    "--weights", "int8"};
+  EXPECT_THAT(Verify(right).out, HasSubstr("1 snapshots of this model, 0 of others"));
+  for (const size_t field : {size_t{3}, size_t{5}}) {
+    std::vector<std::string> wrong = right;
+    wrong[field] = "f32";
+    EXPECT_THAT(Verify(wrong).out, HasSubstr("0 snapshots of this model, 1 of others"));
+  }
 }
 
 TEST_F(VerifyStoreTest, AWrongByteOfText) {

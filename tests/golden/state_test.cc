@@ -18,10 +18,12 @@
 namespace longleaf::model {
 namespace {
 
-class GoldenState : public testing::TestWithParam<std::tuple<BackendKind, std::string>> {
+class GoldenState
+    : public testing::TestWithParam<std::tuple<BackendKind, std::string, kernels::DType>> {
  protected:
   GoldenState()
-      : golden_(LoadCase(std::get<1>(GetParam()))), runner_(std::get<0>(GetParam()), golden_) {
+      : golden_(LoadCase(std::get<1>(GetParam()))),
+        runner_(std::get<0>(GetParam()), golden_, {.state_dtype = std::get<2>(GetParam())}) {
     golden_.policies = WithStreaming(std::move(golden_.policies));
   }
 
@@ -132,8 +134,12 @@ TEST_P(GoldenState, CancelledStepLeavesNoTrace) {
   }
 }
 
-// The canonical bytes do not depend on the backend, rounding apart.
-TEST_P(GoldenState, SameBytesAsTheReference) {
+// The canonical bytes do not depend on the backend, rounding apart. (Of states that round to fewer
+// bits too, tests/unit/kernels/state_test.cc: here each layer's inputs differ by what those of the
+// layers before are rounded.)
+class GoldenBytes : public GoldenState {};
+
+TEST_P(GoldenBytes, SameBytesAsTheReference) {
   ASSERT_TRUE(runner_.ok());
   Runner reference(BackendKind::kReference, golden_);
   ASSERT_TRUE(reference.ok());
@@ -157,18 +163,27 @@ TEST_P(GoldenState, SameBytesAsTheReference) {
   }
 }
 
+constexpr kernels::DType kTypes[] = {kernels::DType::kF32, kernels::DType::kBF16,
+                                     kernels::DType::kI8};
+std::string Name(const testing::TestParamInfo<GoldenState::ParamType>& info) {
+  const auto& [kind, name, type] = info.param;
+  return absl::StrCat(NameOf(kind), "_", name, "_", kernels::NameOf(type));
+}
+
+const auto kSmall = testing::Values("mha", "gqa", "llama3_rope", "far");
+const auto kBackends = testing::Values(BackendKind::kReference, BackendKind::kCpu);
+const auto kCpu = testing::Values(BackendKind::kCpu);
+const auto kF32 = testing::Values(kernels::DType::kF32);
+
 INSTANTIATE_TEST_SUITE_P(Small, GoldenState,
-                         testing::Combine(testing::Values(BackendKind::kReference,
-                                                          BackendKind::kCpu),
-                                          testing::Values("mha", "gqa", "llama3_rope", "far")),
-                         [](const auto& param) {
-                           return absl::StrCat(NameOf(std::get<0>(param.param)), "_",
-                                               std::get<1>(param.param));
-                         });
+                         testing::Combine(kBackends, kSmall, testing::ValuesIn(kTypes)), Name);
 INSTANTIATE_TEST_SUITE_P(Long, GoldenState,
-                         testing::Combine(testing::Values(BackendKind::kCpu),
-                                          testing::Values("paper")),
-                         [](const auto& param) { return std::get<1>(param.param); });
+                         testing::Combine(kCpu, testing::Values("paper"),
+                                          testing::ValuesIn(kTypes)),
+                         Name);
+INSTANTIATE_TEST_SUITE_P(Small, GoldenBytes, testing::Combine(kBackends, kSmall, kF32), Name);
+INSTANTIATE_TEST_SUITE_P(Long, GoldenBytes, testing::Combine(kCpu, testing::Values("paper"), kF32),
+                         Name);
 
 }  // namespace
 }  // namespace longleaf::model

@@ -48,7 +48,8 @@ TEST_P(StateTypesTest, AStoredStateAnswersAsTheLiveOneDid) {
 }
 
 TEST_P(StateTypesTest, StatesOfAnotherTypeAreReadAgainFromTheText) {
-  Start();  // f32
+  options_.state_dtype = "f32";
+  Start();
   UploadAndWait("doc", Filler(20'000));
   const std::string fingerprint = GetModel().fingerprint();
   Stop();

@@ -32,12 +32,22 @@ TEST(Options, SizesHaveUnits) {
   EXPECT_EQ(options->disk_cap_bytes, int64_t{512} << 20);
 }
 
+TEST(Options, StatesHaveAType) {
+  EXPECT_EQ(Parse({"--model", "m"})->state_dtype, Options().state_dtype);
+  for (const char* type : {"f32", "bf16", "int8"}) {
+    const absl::StatusOr<Options> options = Parse({"--model", "m", "--state-dtype", type});
+    ASSERT_TRUE(options.ok()) << options.status();
+    EXPECT_EQ(options->state_dtype, type);
+  }
+}
+
 TEST(Options, MistakesAreOneLine) {
   for (const std::vector<const char*>& bad :
        std::vector<std::vector<const char*>>{{"--model", "m", "--threads", "many"},
                                              {"--model", "m", "--prefill-chunk", "1"},
                                              {"--model", "m", "--no-such-flag"},
                                              {"--model", "m", "--log-level", "loud"},
+                                             {"--model", "m", "--state-dtype", "f16"},
                                              {}}) {
     const absl::StatusOr<Options> options = Parse(bad);
     EXPECT_TRUE(absl::IsInvalidArgument(options.status())) << options.status();
@@ -47,8 +57,9 @@ TEST(Options, MistakesAreOneLine) {
 TEST(Options, HelpNamesEveryFlag) {
   const absl::Status help = Parse({"--help"}).status();
   ASSERT_TRUE(absl::IsCancelled(help));
-  for (const char* flag : {"--listen", "--store", "--model", "--attention", "--state-memory",
-                           "--disk-cap", "--config", "--drain-seconds", "LONGLEAF_"}) {
+  for (const char* flag :
+       {"--listen", "--store", "--model", "--attention", "--state-memory", "--state-dtype",
+        "--disk-cap", "--config", "--drain-seconds", "LONGLEAF_"}) {
     EXPECT_THAT(std::string(help.message()), ::testing::HasSubstr(flag));
   }
 }
