@@ -20,6 +20,7 @@
 #include "nlohmann/json.hpp"
 #include "service/eval/commands.h"
 #include "service/eval/table.h"
+#include "service/options.h"
 
 namespace longleaf::service::eval {
 namespace {
@@ -28,8 +29,8 @@ struct VerifyStoreOptions {
   std::string store;
   std::string model;
   std::string attention;
-  std::string weights = "f32";
-  std::string state_dtype = "f32";
+  std::string weights = Options().weights;  // the server's
+  std::string state_dtype = Options().state_dtype;
   bool json = false;
 };
 

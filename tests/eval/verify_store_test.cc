@@ -6,6 +6,7 @@
 #include <fstream>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -108,6 +109,14 @@ class VerifyStoreTest : public ::testing::Test {
     return RunEval(arguments);
   }
 
+  // Looks into the states of f32 that Fill makes.
+  ProgramResult VerifyModel(std::vector<std::string> more = {}) {
+    for (const char* flag : {"--model", kDemo, "--weights", "f32", "--state-dtype", "f32"}) {
+      more.push_back(flag);
+    }
+    return Verify(std::move(more));
+  }
+
   const std::string path_;
   const std::string text_ = std::string(3000, 'a') + "Aunt Martha's recipe" + std::string(900, 'b');
 };
@@ -121,7 +130,7 @@ TEST_F(VerifyStoreTest, AWholeStore) {
   const ProgramResult text = Verify();
   EXPECT_EQ(text.exit_code, 0) << text.err;
   EXPECT_THAT(text.out, HasSubstr("1 documents, 1 snapshots, 0 damaged, 0 orphans"));
-  const ProgramResult json = Verify({"--model", kDemo, "--json"});
+  const ProgramResult json = VerifyModel({"--json"});
   EXPECT_EQ(json.exit_code, 0) << json.err;
   const auto report = nlohmann::json::parse(json.out, nullptr, false);
   ASSERT_TRUE(report.is_object()) << json.out;
@@ -131,7 +140,7 @@ TEST_F(VerifyStoreTest, AWholeStore) {
   EXPECT_EQ(report["checked"]["text"]["rows"], 1);
   EXPECT_GT(report["checked"]["segments"]["bytes"], 1000);
   // Under another policy it is another model's.
-  const ProgramResult other = Verify({"--model", kDemo, "--attention", "full"});
+  const ProgramResult other = VerifyModel({"--attention", "full"});
   EXPECT_THAT(other.out, HasSubstr("0 snapshots of this model, 1 of others"));
 }
 
@@ -161,7 +170,7 @@ TEST_F(VerifyStoreTest, AWrongByteOfText) {
 TEST_F(VerifyStoreTest, AMetaThatTheModelCannotRead) {
   ASSERT_NO_FATAL_FAILURE(Fill("not a meta"));
   EXPECT_EQ(Verify().exit_code, 0);
-  const ProgramResult result = Verify({"--model", kDemo});
+  const ProgramResult result = VerifyModel();
   EXPECT_EQ(result.exit_code, 1);
   EXPECT_THAT(result.out, HasSubstr("damage: snapshot of 4 tokens"));
 }
