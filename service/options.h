@@ -19,8 +19,8 @@ struct Options {
   std::string model_path;
   std::string attention;            // empty: as config.json's `cca` says
   std::string backend = "auto";     // auto, cpu, reference
-  std::string weights = "f32";      // f32, int8, int4
-  std::string state_dtype = "f32";  // f32, bf16, int8
+  std::string weights = "int8";      // f32, int8, int4
+  std::string state_dtype = "bf16";  // f32, bf16, int8
   std::string weight_cache;         // directory of packed weights; empty: <store>/weights; or "off"
   int64_t threads = 0;              // 0: one for each core
 

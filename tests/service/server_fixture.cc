@@ -43,6 +43,9 @@ void ServerTest::SetUp() {
   options_.metrics_listen = "127.0.0.1:0";
   options_.store_path = directory_ + "/store";
   options_.model_path = LONGLEAF_SOURCE_DIR "/model/demo";
+  // Where batches and restarts must give the very same text, rounding may not decide.
+  options_.weights = "f32";
+  options_.state_dtype = "f32";
   options_.threads = 2;
   options_.state_memory_bytes = int64_t{1} << 30;
   options_.drain_seconds = 5;

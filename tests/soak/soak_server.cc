@@ -56,6 +56,9 @@ service::Options SoakOptions(const std::string& store) {
   options.metrics_listen = "127.0.0.1:0";
   options.store_path = store;
   options.model_path = LONGLEAF_SOURCE_DIR "/model/demo";
+  // Answers are held against answers given alone: rounding may not decide.
+  options.weights = "f32";
+  options.state_dtype = "f32";
   options.threads = 2;
   options.state_memory_bytes = int64_t{256} << 20;
   options.disk_cap_bytes = int64_t{1} << 30;
@@ -83,6 +86,10 @@ void ServerProcess::Launch(const service::Options& options) {
                                         options.model_path,
                                         "--store",
                                         options.store_path,
+                                        "--weights",
+                                        options.weights,
+                                        "--state-dtype",
+                                        options.state_dtype,
                                         "--listen",
                                         options.listen,
                                         "--metrics-listen",
