@@ -139,8 +139,8 @@ absl::StatusOr<std::shared_ptr<const PackedWeightsFile>> WeightCache::Find(
       PackedWeightsFile::Open(PathOf(wanted));
   if (!file.ok()) return file.status();
   if (!Matches((*file)->head(), wanted)) {
-    return absl::FailedPreconditionError(
-        absl::StrCat((*file)->path(), ": made from other files, or before their checksums were"));
+    return absl::FailedPreconditionError(absl::StrCat(
+        (*file)->path(), ": made from other files, or before a SHA256SUMS named them"));
   }
   if (absl::Status status = (*file)->Verify(); !status.ok()) return status;
   // The time of its last use, by which Prune chooses.
