@@ -196,8 +196,11 @@ absl::Status Run(const BenchOptions& options) {
   if (options.json) {
     nlohmann::ordered_json list = nlohmann::ordered_json::array();
     for (const BenchResult& run : runs) list.push_back(ToJson(run, machine));
-    const nlohmann::ordered_json report = {
-        {"model", options.session.model}, {"machine", ToJson(machine)}, {"runs", list}};
+    const nlohmann::ordered_json report = {{"model", options.session.model},
+                                           {"weights", options.session.weights},
+                                           {"state_dtype", options.session.state_dtype},
+                                           {"machine", ToJson(machine)},
+                                           {"runs", list}};
     absl::PrintF("%s\n", report.dump(2));
   } else {
     PrintTables(runs, machine, options.batch);

@@ -162,6 +162,8 @@ void PrintJson(const NeedleOptions& options, const std::vector<Cell>& cells) {
                     {"depths", depths}});
   }
   const nlohmann::ordered_json report = {{"model", options.session.model},
+                                         {"weights", options.session.weights},
+                                         {"state_dtype", options.session.state_dtype},
                                          {"documents", options.documents},
                                          {"facts", options.facts},
                                          {"seed", options.seed},

@@ -146,8 +146,11 @@ absl::Status Run(const PerplexityOptions& options) {
     runs.push_back(ToJson(policy.ToString(), *buckets));
   }
   if (options.json) {
-    const nlohmann::ordered_json report = {
-        {"model", options.session.model}, {"text", options.text}, {"runs", runs}};
+    const nlohmann::ordered_json report = {{"model", options.session.model},
+                                           {"weights", options.session.weights},
+                                           {"state_dtype", options.session.state_dtype},
+                                           {"text", options.text},
+                                           {"runs", runs}};
     absl::PrintF("%s\n", report.dump(2));
   } else {
     PrintTable(runs);

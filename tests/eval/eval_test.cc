@@ -245,6 +245,24 @@ TEST(EvalTest, PerplexityOfATextByPosition) {
   }
 }
 
+// What rounding states costs is far below what a text's perplexity is known to.
+TEST(EvalTest, PerplexityFromRoundedStates) {
+  std::vector<double> perplexity;
+  for (const std::string type : {"f32", "bf16", "int8"}) {
+    const ProgramResult result =
+        RunEval({"perplexity", "--model", kDemo, "--text", "model/demo/document.txt",
+                 "--max-tokens", "1500", "--state-dtype", type, "--json"});
+    ASSERT_EQ(result.exit_code, 0) << result.err;
+    const auto report = nlohmann::json::parse(result.out, nullptr, false);
+    EXPECT_EQ(report["state_dtype"], type) << result.out;
+    perplexity.push_back(report["runs"][0]["perplexity"]);
+  }
+  for (const size_t rounded : {size_t{1}, size_t{2}}) {
+    EXPECT_NEAR(perplexity[rounded] / perplexity[0], 1, 0.002);
+    EXPECT_NE(perplexity[rounded], perplexity[0]);
+  }
+}
+
 TEST(EvalTest, RandomModelLoadsAndGivesFiniteLogits) {
   const std::string scratch = ScratchFolder();
   const std::string model = scratch + "/model";

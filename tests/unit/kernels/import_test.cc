@@ -191,43 +191,47 @@ TEST_P(ImportTest, ABranchOutlivesItsParent) {
 // Branches of what is being restored, the state itself, and members that have nothing to do with
 // it, in one step after another while three threads import. The thread sanitizer watches.
 TEST_P(ImportTest, SeveralImportersBesideSteps) {
-  const StateShape shape = ShapeOf(4, 2, 16, "cca:g=4,w=8");
-  Read(shape);
-  std::vector<std::vector<Piece>> shares(3);
-  size_t next = 0;
-  for (int64_t layer = 0; layer < shape.layers; ++layer) {
-    for (Piece& piece : PiecesOf(layer, 3)) shares[next++ % 3].push_back(std::move(piece));
-  }
-  auto other = backend_->NewState(shape).value();
-  std::vector<std::thread> importers;
-  for (const std::vector<Piece>& share : shares) {
-    importers.emplace_back([this, &share] {
-      for (const Piece& piece : share) Import(piece);
-    });
-  }
-  std::vector<std::unique_ptr<State>> branches;
-  for (int i = 0; i < 3; ++i) {
-    branches.push_back(backend_->Branch(*target_).value());
-    const std::vector<BatchItem> batch = {
-        {branches.back().get(), 5, 5}, {target_.get(), 2, 2}, {other.get(), 1, 1}};
-    ASSERT_TRUE(backend_->BeginStep(batch).ok());
-    auto qkv = Upload(*backend_, RandomFloats(8 * 128, 5), 8, 128);
+  // Pieces of three tokens: under the narrower types importers write side by side.
+  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kI8}) {
+    const StateShape shape = ShapeOf(4, 2, 16, "cca:g=4,w=8", dtype);
+    SCOPED_TRACE(Describe(shape));
+    Read(shape);
+    std::vector<std::vector<Piece>> shares(3);
+    size_t next = 0;
     for (int64_t layer = 0; layer < shape.layers; ++layer) {
-      const bool ready = target_->LayerReady(layer);
-      const absl::Status status =
-          backend_->RotaryAppendPool(layer, batch, RotaryFor(shape), qkv->tensor());
-      EXPECT_TRUE(status.ok() || (!ready && absl::IsFailedPrecondition(status))) << status;
+      for (Piece& piece : PiecesOf(layer, 3)) shares[next++ % 3].push_back(std::move(piece));
     }
-    backend_->AbortStep(batch);
-    Feed(*backend_, *other, *sequence_, (i + 1) * 20, 11);
-  }
-  for (std::thread& importer : importers) importer.join();
-  const std::vector<float> held = ExportAll(*backend_, *whole_);
-  EXPECT_EQ(ExportAll(*backend_, *target_), held);
-  const std::vector<float> expected = Feed(*backend_, *whole_, *sequence_, kTokens + 40, 7);
-  for (const std::unique_ptr<State>& branch : branches) {
-    EXPECT_EQ(ExportAll(*backend_, *branch), held);
-    EXPECT_EQ(Feed(*backend_, *branch, *sequence_, kTokens + 40, 7), expected);
+    auto other = backend_->NewState(shape).value();
+    std::vector<std::thread> importers;
+    for (const std::vector<Piece>& share : shares) {
+      importers.emplace_back([this, &share] {
+        for (const Piece& piece : share) Import(piece);
+      });
+    }
+    std::vector<std::unique_ptr<State>> branches;
+    for (int i = 0; i < 3; ++i) {
+      branches.push_back(backend_->Branch(*target_).value());
+      const std::vector<BatchItem> batch = {
+          {branches.back().get(), 5, 5}, {target_.get(), 2, 2}, {other.get(), 1, 1}};
+      ASSERT_TRUE(backend_->BeginStep(batch).ok());
+      auto qkv = Upload(*backend_, RandomFloats(8 * 128, 5), 8, 128);
+      for (int64_t layer = 0; layer < shape.layers; ++layer) {
+        const bool ready = target_->LayerReady(layer);
+        const absl::Status status =
+            backend_->RotaryAppendPool(layer, batch, RotaryFor(shape), qkv->tensor());
+        EXPECT_TRUE(status.ok() || (!ready && absl::IsFailedPrecondition(status))) << status;
+      }
+      backend_->AbortStep(batch);
+      Feed(*backend_, *other, *sequence_, (i + 1) * 20, 11);
+    }
+    for (std::thread& importer : importers) importer.join();
+    const std::vector<float> held = ExportAll(*backend_, *whole_);
+    EXPECT_EQ(ExportAll(*backend_, *target_), held);
+    const std::vector<float> expected = Feed(*backend_, *whole_, *sequence_, kTokens + 40, 7);
+    for (const std::unique_ptr<State>& branch : branches) {
+      EXPECT_EQ(ExportAll(*backend_, *branch), held);
+      EXPECT_EQ(Feed(*backend_, *branch, *sequence_, kTokens + 40, 7), expected);
+    }
   }
 }
 
