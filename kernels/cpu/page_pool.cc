@@ -20,13 +20,7 @@ Header& HeaderOf(std::byte* page) { return *reinterpret_cast<Header*>(page - kHe
 const Header& HeaderOf(const std::byte* page) {
   return *reinterpret_cast<const Header*>(page - kHeaderBytes);
 }
-// Memory for a page and its header, or null.
-std::byte* Allocate(int64_t bytes) {
-  constexpr int64_t kFloat = sizeof(float);
-  AlignedFloats memory = AllocateFloats((kHeaderBytes + bytes + kFloat - 1) / kFloat);
-  return reinterpret_cast<std::byte*>(memory.release());
-}
-void Free(std::byte* page) { FreeAligned()(reinterpret_cast<float*>(page - kHeaderBytes)); }
+void Free(std::byte* page) { FreeAligned()(page - kHeaderBytes); }
 
 }  // namespace
 
@@ -46,7 +40,7 @@ std::byte* PagePool::Take(int64_t bytes) {
     free_bytes_ -= bytes;
   } else {
     Trim(bytes);
-    std::byte* const memory = Allocate(bytes);
+    std::byte* const memory = AllocateBytes(kHeaderBytes + bytes).release();
     if (memory == nullptr) return nullptr;
     new (memory) Header{bytes, 0};
     page = memory + kHeaderBytes;
