@@ -17,12 +17,12 @@ struct Options {
 
   // Model
   std::string model_path;
-  std::string attention;            // empty: as config.json's `cca` says
-  std::string backend = "auto";     // auto, cpu, reference
+  std::string attention;             // empty: as config.json's `cca` says
+  std::string backend = "auto";      // auto, cpu, reference
   std::string weights = "int8";      // f32, int8, int4
   std::string state_dtype = "bf16";  // f32, bf16, int8
-  std::string weight_cache;         // directory of packed weights; empty: <store>/weights; or "off"
-  int64_t threads = 0;              // 0: one for each core
+  std::string weight_cache;  // directory of packed weights; empty: <store>/weights; or "off"
+  int64_t threads = 0;       // 0: one for each core
 
   // Limits
   int64_t state_memory_bytes = 0;              // 0: half of what the weights leave

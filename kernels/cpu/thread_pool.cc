@@ -1,8 +1,30 @@
 // The pool: a job is announced by its number, workers that wake in time join it, the caller takes
 // part and then closes it. A worker that wakes late finds the job closed and costs nobody a wait.
+//
+// A step of one row is some two hundred jobs of a few dozen microseconds each. Waking a thread
+// takes as long as such a job, so whoever waits looks around for a while before going to sleep.
 #include "kernels/cpu/thread_pool.h"
 
 namespace longleaf::kernels {
+namespace {
+
+// Looks before sleeping: some 30 microseconds, longer than what lies between two jobs of a step.
+constexpr int kLooks = 1000;
+
+void Pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+template <typename Condition>
+void LookFor(const Condition& condition) {
+  for (int look = 0; look < kLooks && !condition(); ++look) Pause();
+}
+
+}  // namespace
 
 ThreadPool::ThreadPool(int64_t threads) {
   for (int64_t thread = 1; thread < threads; ++thread) {
@@ -31,11 +53,17 @@ void ThreadPool::ParallelFor(int64_t tasks,
     tasks_ = tasks;
     next_.store(0, std::memory_order_relaxed);
     ++generation_;
+    announced_.store(generation_, std::memory_order_relaxed);
   }
   started_.NotifyAll();
   for (int64_t task = next_.fetch_add(1); task < tasks; task = next_.fetch_add(1)) body(task, 0);
+  {
+    MutexLock lock(&mutex_);
+    body_ = nullptr;  // closed: nobody joins any more
+    if (active_ == 0) return;
+  }
+  LookFor([this] { return working_.load(std::memory_order_relaxed) == 0; });
   MutexLock lock(&mutex_);
-  body_ = nullptr;  // closed: nobody joins any more
   while (active_ > 0) finished_.Wait(&mutex_);
 }
 
@@ -44,6 +72,7 @@ void ThreadPool::Work(int64_t thread) {
   while (true) {
     const std::function<void(int64_t, int64_t)>* body = nullptr;
     int64_t tasks = 0;
+    LookFor([this, seen] { return announced_.load(std::memory_order_relaxed) != seen; });
     {
       MutexLock lock(&mutex_);
       while (!stopping_ && (generation_ == seen || body_ == nullptr)) started_.Wait(&mutex_);
@@ -51,7 +80,7 @@ void ThreadPool::Work(int64_t thread) {
       seen = generation_;
       body = body_;
       tasks = tasks_;
-      ++active_;
+      working_.store(++active_, std::memory_order_relaxed);
     }
     for (int64_t task = next_.fetch_add(1); task < tasks; task = next_.fetch_add(1)) {
       (*body)(task, thread);
@@ -60,6 +89,7 @@ void ThreadPool::Work(int64_t thread) {
     {
       MutexLock lock(&mutex_);
       last = --active_ == 0;
+      working_.store(active_, std::memory_order_relaxed);
     }
     if (last) finished_.NotifyOne();
   }

@@ -39,6 +39,9 @@ class ThreadPool {
   int64_t generation_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t active_ ABSL_GUARDED_BY(mutex_) = 0;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  // generation_ and active_ for those who look without the lock; what they see is only a hint.
+  std::atomic<int64_t> announced_{0};
+  std::atomic<int64_t> working_{0};
   std::atomic<int64_t> next_{0};
   std::vector<std::thread> workers_;
 };
