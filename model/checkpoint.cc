@@ -64,7 +64,8 @@ StatusOr<Checkpoint> Checkpoint::Open(const std::string& directory, kernels::Bac
   StatusOr<std::map<std::string, std::string>> sums = ReadChecksums(directory);
   if (!sums.ok()) return sums.status();
   opened.sums_ = *sums;
-  if (files.ok() && config.ok()) {
+  const Status readable = config.ok() ? files.status() : config.status();
+  if (readable.ok()) {
     opened.files_ = *std::move(files);
     opened.config_ = *std::move(config);
     opened.LookInCache();
@@ -73,8 +74,7 @@ StatusOr<Checkpoint> Checkpoint::Open(const std::string& directory, kernels::Bac
     }
   }
   if (Status status = VerifyFiles(directory, *sums); !status.ok()) return status;
-  if (!config.ok()) return config.status();
-  if (!files.ok()) return files.status();
+  if (!readable.ok()) return readable;
   return opened;
 }
 
@@ -136,8 +136,8 @@ StatusOr<Weights> Checkpoint::Pack() {
   if (!wanted_.items.empty()) {
     StatusOr<std::unique_ptr<WeightCacheEntry>> begun = BeginEntry();
     if (packed_ != nullptr) return Adopt();  // another process has just kept them
-    if (begun.ok()) entry = *std::move(begun);
     report_.failed = begun.status();
+    if (begun.ok()) entry = *std::move(begun);
   }
   PackedSink sink;
   if (entry != nullptr) {
