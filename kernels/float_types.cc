@@ -36,4 +36,10 @@ float LoadElement(const void* data, DType type, int64_t index) {
   return type == DType::kBF16 ? FloatFromBF16(bits) : FloatFromF16(bits);
 }
 
+uint16_t BF16FromFloat(float x) {
+  const uint32_t bits = std::bit_cast<uint32_t>(x);
+  if (std::isnan(x)) return static_cast<uint16_t>((bits >> 16) | 0x40);  // quiet
+  return static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
 }  // namespace longleaf::kernels

@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
+
+#include "kernels/float_types.h"
 
 namespace longleaf::kernels {
 namespace {
@@ -11,15 +12,6 @@ namespace {
 int Nearest(float x, float lo, float hi) {
   const float rounded = std::nearbyint(x);
   return static_cast<int>(rounded > lo ? std::min(rounded, hi) : lo);
-}
-
-// The bfloat16 nearest to x, ties to even. x is finite and far from the largest.
-float RoundToBF16(float x) {
-  uint32_t bits;
-  std::memcpy(&bits, &x, sizeof(bits));
-  bits = (bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000;
-  std::memcpy(&x, &bits, sizeof(bits));
-  return x;
 }
 
 float Largest(const float* x, int64_t count) {
@@ -46,7 +38,7 @@ float QuantiseI8(const float* x, int64_t count, int8_t* q) {
 float ScaleOfI4(const float* x, int64_t count, float largest) {
   if (!(largest >= kSmallestGroup)) return 0;
   for (int64_t i = 0; i < count; ++i) {
-    if (std::abs(x[i]) == largest) return RoundToBF16(x[i] / -8.0f);
+    if (std::abs(x[i]) == largest) return FloatFromBF16(BF16FromFloat(x[i] / -8.0f));
   }
   return 0;
 }
@@ -63,7 +55,7 @@ float QuantiseI4(const float* x, int64_t count, uint8_t* q) {
   return scale;
 }
 
-void RoundRow(WeightFormat format, bool as_weights, int64_t count, float* x) {
+void RoundForProduct(WeightFormat format, bool as_weights, int64_t count, float* x) {
   const int64_t group = GroupOf(format);
   if (group == 0) return;
   for (int64_t begin = 0; begin < count; begin += group) {

@@ -56,7 +56,7 @@ float ScaleOfI4(const float* x, int64_t count, float largest);
 
 // x[i] as the product sees it, x[0 .. count - 1] being a whole row: quantised group by group in
 // `format`, and back. Weights of a format, and activations beside them (as_weights false).
-void RoundRow(WeightFormat format, bool as_weights, int64_t count, float* x);
+void RoundForProduct(WeightFormat format, bool as_weights, int64_t count, float* x);
 
 }  // namespace longleaf::kernels
 

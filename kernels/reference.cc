@@ -100,7 +100,8 @@ StatusOr<std::unique_ptr<Matrix>> ReferenceBackend::PackMatrix(absl::Span<const 
     }
   }
   for (int64_t r = 0; r < shape.out_features; ++r) {
-    RoundRow(format, /*as_weights=*/true, shape.in_features, data.get() + r * shape.in_features);
+    RoundForProduct(format, /*as_weights=*/true, shape.in_features,
+                    data.get() + r * shape.in_features);
   }
   return std::make_unique<ReferenceMatrix>(std::move(data), shape, &memory_.weight_bytes);
 }
@@ -163,7 +164,7 @@ Status ReferenceBackend::Linear(const Matrix& weight, const Tensor& in, const Rm
   for (int64_t r = 0; r < in.rows; ++r) {
     std::copy_n(in.data + r * in.cols, in.cols, row.begin());
     if (norm.weight.data != nullptr) Normalise(norm, row);
-    RoundRow(w->shape().format, /*as_weights=*/false, in.cols, row.data());
+    RoundForProduct(w->shape().format, /*as_weights=*/false, in.cols, row.data());
     for (int64_t n = 0; n < out.cols; ++n) {
       double value = Dot(row.data(), w->row(n), in.cols);
       if (w->shape().epilogue == Epilogue::kSiluGate) {

@@ -1,7 +1,6 @@
 #include "kernels/state_rounding.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -12,12 +11,6 @@
 
 namespace longleaf::kernels {
 namespace {
-
-uint16_t BF16FromFloat(float x) {
-  const uint32_t bits = std::bit_cast<uint32_t>(x);
-  if (std::isnan(x)) return static_cast<uint16_t>((bits >> 16) | 0x40);  // quiet
-  return static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
-}
 
 float RoundRowToI8(const float* x, int64_t d, std::byte* elements) {
   float largest = 0;

@@ -21,6 +21,16 @@ using VF = hn::Vec<DF>;
 using DI = hn::RebindToSigned<DF>;
 using VI = hn::Vec<DI>;
 
+// max|x|; count is a multiple of the vectors' lanes, here and below.
+float LargestOfGroup(const float* x, int64_t count) {
+  const DF df;
+  VF most = hn::Zero(df);
+  for (int64_t i = 0; i < count; i += static_cast<int64_t>(hn::Lanes(df))) {
+    most = hn::Max(most, hn::Abs(hn::LoadU(df, x + i)));
+  }
+  return hn::GetLane(hn::MaxOfLanes(df, most));
+}
+
 // QuantiseI8 of quantised.h with vectors: the same operations, so the same bits. Returns the sum of
 // the numbers too. count is a multiple of the vectors' lanes.
 ActivationScale QuantiseGroup(const float* x, int64_t count, int8_t* q) {
@@ -28,9 +38,7 @@ ActivationScale QuantiseGroup(const float* x, int64_t count, int8_t* q) {
   const DI di;
   const hn::Rebind<int8_t, DF> d8;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(df));
-  VF most = hn::Zero(df);
-  for (int64_t i = 0; i < count; i += lanes) most = hn::Max(most, hn::Abs(hn::LoadU(df, x + i)));
-  const float largest = hn::GetLane(hn::MaxOfLanes(df, most));
+  const float largest = LargestOfGroup(x, count);
   if (!(largest >= kSmallestGroup)) {
     std::fill_n(q, count, int8_t{0});
     return {0, 0};
@@ -68,9 +76,7 @@ float QuantiseGroupI4(const float* x, int64_t count, uint8_t* q) {
   const DI di;
   const hn::Rebind<uint8_t, DF> d8;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(df));
-  VF most = hn::Zero(df);
-  for (int64_t i = 0; i < count; i += lanes) most = hn::Max(most, hn::Abs(hn::LoadU(df, x + i)));
-  const float largest = hn::GetLane(hn::MaxOfLanes(df, most));
+  const float largest = LargestOfGroup(x, count);
   const float scale = ScaleOfI4(x, count, largest);
   if (scale == 0) {
     std::fill_n(q, count, uint8_t{8});

@@ -106,7 +106,7 @@ bool Validate(const std::vector<float>& x, const std::vector<float>& w, WeightFo
               const Tensor& out) {
   const auto row_of = [format](const std::vector<float>& from, int64_t row, bool weights) {
     std::vector<float> rounded(from.begin() + row * kInner, from.begin() + (row + 1) * kInner);
-    RoundRow(format, weights, kInner, rounded.data());
+    RoundForProduct(format, weights, kInner, rounded.data());
     return rounded;
   };
   for (int64_t r : {int64_t{0}, out.rows / 2, out.rows - 1}) {

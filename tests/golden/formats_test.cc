@@ -26,18 +26,6 @@ double GoldenTolerance(WeightFormat format) { return format == WeightFormat::kI8
 // 1e-7 of the largest logit; where it turns an activation to the next number, up to 0.021 was seen.
 constexpr double kSameness = 0.04;
 
-double RelativeError(const LogitRows& actual, const LogitRows& expected) {
-  double error = 0, size = 0;
-  for (int64_t back = 1; back <= expected.rows(); ++back) {
-    const absl::Span<const float> a = actual.Last(back), b = expected.Last(back);
-    for (size_t i = 0; i < b.size(); ++i) {
-      error += (double{a[i]} - double{b[i]}) * (double{a[i]} - double{b[i]});
-      size += double{b[i]} * double{b[i]};
-    }
-  }
-  return std::sqrt(error / size);
-}
-
 class GoldenFormats : public testing::TestWithParam<std::tuple<WeightFormat, std::string>> {
  protected:
   const WeightFormat format_ = std::get<0>(GetParam());

@@ -181,6 +181,18 @@ testing::AssertionResult Agree(const LogitRows& actual, const LogitRows& expecte
                                      << " of its largest logit, and may by " << tolerance;
 }
 
+double RelativeError(const LogitRows& actual, const LogitRows& expected) {
+  double error = 0, size = 0;
+  for (int64_t back = 1; back <= expected.rows(); ++back) {
+    const absl::Span<const float> a = actual.Last(back), b = expected.Last(back);
+    for (size_t i = 0; i < b.size(); ++i) {
+      error += (double{a[i]} - double{b[i]}) * (double{a[i]} - double{b[i]});
+      size += double{b[i]} * double{b[i]};
+    }
+  }
+  return std::sqrt(error / size);
+}
+
 testing::AssertionResult Identical(const LogitRows& actual, const LogitRows& expected) {
   if (actual.vocab == expected.vocab && !expected.values.empty() &&
       actual.values.size() == expected.values.size() &&

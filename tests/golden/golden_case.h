@@ -91,6 +91,8 @@ inline constexpr double kF32Tolerance = 1e-4;
 // ones are compared.
 testing::AssertionResult Agree(const LogitRows& actual, const LogitRows& expected,
                                double tolerance = kF32Tolerance);
+// Of the last rows of `actual`: root mean square of the difference over that of `expected`.
+double RelativeError(const LogitRows& actual, const LogitRows& expected);
 // Equal bits.
 testing::AssertionResult Identical(const LogitRows& actual, const LogitRows& expected);
 

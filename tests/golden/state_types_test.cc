@@ -24,18 +24,6 @@ double GoldenTolerance(DType type) {
   return type == DType::kBF16 ? kBF16StateTolerance : kI8StateTolerance;
 }
 
-double RelativeError(const LogitRows& actual, const LogitRows& expected) {
-  double error = 0, size = 0;
-  for (int64_t back = 1; back <= expected.rows(); ++back) {
-    const absl::Span<const float> a = actual.Last(back), b = expected.Last(back);
-    for (size_t i = 0; i < b.size(); ++i) {
-      error += (double{a[i]} - double{b[i]}) * (double{a[i]} - double{b[i]});
-      size += double{b[i]} * double{b[i]};
-    }
-  }
-  return std::sqrt(error / size);
-}
-
 class GoldenStateTypes : public testing::TestWithParam<std::tuple<DType, std::string>> {
  protected:
   const DType type_ = std::get<0>(GetParam());

@@ -40,7 +40,7 @@ TEST(QuantiseTest, ErrorsAreHalfAStepAtMost) {
     const int64_t group = GroupOf(format);
     const std::vector<float> x = RandomFloats(group, 1);
     std::vector<float> rounded = x;
-    RoundRow(format, true, group, rounded.data());
+    RoundForProduct(format, true, group, rounded.data());
     float largest = 0;
     for (const float v : x) largest = std::max(largest, std::abs(v));
     // Int4's far end, of the other sign than the largest, is an eighth short of it.
@@ -88,7 +88,7 @@ LONGLEAF_ON_ALL_BACKENDS(QuantisedTest);
 // Row r of x as the product sees it, in double.
 std::vector<float> Rounded(WeightFormat format, bool weights, const float* x, int64_t count) {
   std::vector<float> row(x, x + count);
-  RoundRow(format, weights, count, row.data());
+  RoundForProduct(format, weights, count, row.data());
   return row;
 }
 
