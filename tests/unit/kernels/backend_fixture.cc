@@ -58,6 +58,15 @@ std::vector<float> Download(Backend& backend, const Tensor& tensor) {
   return values;
 }
 
+std::vector<float> ProductTest::Run(const Matrix& matrix, const std::vector<float>& x, int64_t rows,
+                                    int64_t width) {
+  auto in = Upload(*backend_, x, rows, matrix.in_features());
+  auto out = backend_->Allocate(rows, width).value();
+  const absl::Status status = backend_->Linear(matrix, in->tensor(), {}, out->tensor());
+  EXPECT_TRUE(status.ok()) << status.ToString();
+  return Download(*backend_, out->tensor());
+}
+
 StateShape ShapeOf(int64_t query_heads, int64_t kv_heads, int64_t head_dim, const char* policy,
                    DType dtype) {
   return {2, query_heads, kv_heads, head_dim, AttentionPolicy::Parse(policy).value(), dtype};

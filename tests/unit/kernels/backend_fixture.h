@@ -38,6 +38,14 @@ std::unique_ptr<Buffer> Upload(Backend& backend, const std::vector<float>& value
                                int64_t cols);
 std::vector<float> Download(Backend& backend, const Tensor& tensor);
 
+// The same for products.
+class ProductTest : public BackendTest {
+ protected:
+  // x [rows, in_features] through the matrix; [rows, width].
+  std::vector<float> Run(const Matrix& matrix, const std::vector<float>& x, int64_t rows,
+                         int64_t width);
+};
+
 // A state shape of two layers.
 StateShape ShapeOf(int64_t query_heads, int64_t kv_heads, int64_t head_dim, const char* policy,
                    DType dtype = DType::kF32);

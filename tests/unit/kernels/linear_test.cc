@@ -9,17 +9,7 @@
 namespace longleaf::kernels {
 namespace {
 
-class LinearTest : public BackendTest {
- protected:
-  std::vector<float> Run(const Matrix& matrix, const std::vector<float>& x, int64_t rows,
-                         int64_t width) {
-    auto in = Upload(*backend_, x, rows, matrix.in_features());
-    auto out = backend_->Allocate(rows, width).value();
-    const absl::Status status = backend_->Linear(matrix, in->tensor(), {}, out->tensor());
-    EXPECT_TRUE(status.ok()) << status.ToString();
-    return Download(*backend_, out->tensor());
-  }
-};
+class LinearTest : public ProductTest {};
 LONGLEAF_ON_ALL_BACKENDS(LinearTest);
 
 struct DotBound {

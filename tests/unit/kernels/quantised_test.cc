@@ -72,17 +72,7 @@ TEST(QuantiseTest, NothingIsUndefined) {
   EXPECT_EQ(QuantiseI8(zeros, 2, q), 0.0f);
 }
 
-class QuantisedTest : public BackendTest {
- protected:
-  std::vector<float> Run(const Matrix& matrix, const std::vector<float>& x, int64_t rows,
-                         int64_t width) {
-    auto in = Upload(*backend_, x, rows, matrix.in_features());
-    auto out = backend_->Allocate(rows, width).value();
-    const absl::Status status = backend_->Linear(matrix, in->tensor(), {}, out->tensor());
-    EXPECT_TRUE(status.ok()) << status.ToString();
-    return Download(*backend_, out->tensor());
-  }
-};
+class QuantisedTest : public ProductTest {};
 LONGLEAF_ON_ALL_BACKENDS(QuantisedTest);
 
 // Row r of x as the product sees it, in double.
