@@ -51,7 +51,7 @@ struct AttentionPolicy {
   absl::Status Validate() const;
 
   // Core tokens that query i (1-based) sees: cores 1..CoresVisible(i).
-  int64_t CoresVisible(int64_t i) const {
+  constexpr int64_t CoresVisible(int64_t i) const {
     switch (kind) {
       case Kind::kFull:
         return 0;
@@ -64,7 +64,7 @@ struct AttentionPolicy {
   }
   // 0-based index of the first raw token that query i (1-based) sees: it sees raw tokens
   // FirstRaw(i) .. i-1 (0-based). Never decreases with i.
-  int64_t FirstRaw(int64_t i) const {
+  constexpr int64_t FirstRaw(int64_t i) const {
     switch (kind) {
       case Kind::kFull:
         return 0;
@@ -76,7 +76,7 @@ struct AttentionPolicy {
     return 0;
   }
   // Core tokens that exist once `tokens` tokens have been seen.
-  int64_t CoresAfter(int64_t tokens) const {
+  constexpr int64_t CoresAfter(int64_t tokens) const {
     switch (kind) {
       case Kind::kFull:
         return 0;
@@ -88,7 +88,7 @@ struct AttentionPolicy {
     return 0;
   }
   // Heads of a core token.
-  int64_t CoreHeadCount(int64_t query_heads, int64_t kv_heads) const {
+  constexpr int64_t CoreHeadCount(int64_t query_heads, int64_t kv_heads) const {
     return kind == Kind::kCca && core_heads == CoreHeads::kQuery ? query_heads : kv_heads;
   }
 
