@@ -11,7 +11,7 @@ absl::Status Absent() {
 
 }  // namespace
 
-absl::StatusOr<CudaDevice> FindCudaDevice(int) { return Absent(); }
+absl::StatusOr<CudaDevice> FindCudaDevice() { return Absent(); }
 absl::StatusOr<std::unique_ptr<Backend>> CreateCudaBackend(const CudaOptions&) { return Absent(); }
 
 }  // namespace longleaf::kernels

@@ -20,12 +20,12 @@ struct CudaDevice {
   int64_t free_bytes = 0;  // now
 };
 
-// The device that CreateCudaBackend would use. UNIMPLEMENTED: this build has no CUDA; UNAVAILABLE:
+// The device that CreateCudaBackend would use: the first of those that CUDA_VISIBLE_DEVICES leaves.
+// UNIMPLEMENTED: this build has no CUDA; UNAVAILABLE:
 // no device, no driver, or one that is too old (compute capability 8.0 is needed).
-absl::StatusOr<CudaDevice> FindCudaDevice(int ordinal = 0);
+absl::StatusOr<CudaDevice> FindCudaDevice();
 
 struct CudaOptions {
-  int ordinal = 0;
   // Hard limit of attention state memory. 0: nine tenths of what is free when the first state is
   // made, after the weights and activations have been put there.
   int64_t state_capacity_bytes = 0;
