@@ -1,0 +1,58 @@
+// The attention kernels, one way to start each. They only enqueue; errors are those of Launch.
+#ifndef LONGLEAF_KERNELS_CUDA_ATTENTION_KERNELS_H_
+#define LONGLEAF_KERNELS_CUDA_ATTENTION_KERNELS_H_
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "kernels/cuda/attention_unit.h"
+
+namespace longleaf::kernels::cuda {
+
+// Each Prepare below is called once for a shape, before the first launch and outside of any
+// recording of a graph: it allows what the launches of that shape need.
+
+// Any state type and any even head_dim up to 256, in f32 arithmetic. For f32 states, and for shapes
+// that the faster kernels do not take.
+absl::Status PrepareAttentionF32(const StepShape& shape);
+absl::Status LaunchAttentionF32(const AttentionLaunch& launch, const AttentionArguments& arguments,
+                                cudaStream_t stream);
+
+// Tensor cores by mma.sync: bf16 and i8 states with a head_dim of 64, 96 or 128.
+bool MmaTakes(const StepShape& shape);
+absl::Status PrepareAttentionMma(const StepShape& shape);
+absl::Status LaunchAttentionMma(const AttentionLaunch& launch, const AttentionArguments& arguments,
+                                cudaStream_t stream);
+
+// Tensor cores by wgmma, compute capability 9.0: launches of 128-slot tiles, a pack of 1.
+bool WgmmaTakes(const StepShape& shape, const AttentionLaunch& launch, int compute_capability);
+absl::Status PrepareAttentionWgmma(const StepShape& shape);
+absl::Status LaunchAttentionWgmma(const AttentionLaunch& launch,
+                                  const AttentionArguments& arguments, cudaStream_t stream);
+
+// Merges partial results: merges[0 .. count-1] of `arguments`, into its out.
+absl::Status LaunchAttentionCombine(int32_t count, const AttentionArguments& arguments,
+                                    cudaStream_t stream);
+
+// A row whose softmax weights are wanted.
+struct AttentionMassRow {
+  int64_t token = 0;  // sees SeenBy(policy, token)
+  int64_t first = 0;  // index in `mass` of the first position it sees
+  int32_t item = 0;   // of arguments.items
+  int32_t row = 0;    // of the batch
+};
+// mass[first + n] = the sum over query heads of the weight that the row gives to the n-th position
+// it sees, cores before raw tokens, in the order of the heads. `longest`: the most positions any
+// row sees. max_sum: scratch. Any state type. Uses items, qkv, shape and layer of `arguments`.
+absl::Status LaunchAttentionMass(const AttentionMassRow* rows,  // device: [count]
+                                 int32_t count, int64_t longest,
+                                 const AttentionArguments& arguments,
+                                 float2* max_sum,  // device: [count, H]
+                                 float* mass,      // device: [all positions]
+                                 cudaStream_t stream);
+
+}  // namespace longleaf::kernels::cuda
+
+#endif  // LONGLEAF_KERNELS_CUDA_ATTENTION_KERNELS_H_
