@@ -40,16 +40,21 @@ const char* NameOf(WeightFormat format) {
       return "int8";
     case WeightFormat::kI4:
       return "int4";
+    case WeightFormat::kBF16:
+      return "bf16";
+    case WeightFormat::kFP8:
+      return "fp8";
   }
   return "unknown";
 }
 
 absl::StatusOr<WeightFormat> ParseWeightFormat(absl::string_view name) {
-  for (const WeightFormat format : {WeightFormat::kF32, WeightFormat::kI8, WeightFormat::kI4}) {
+  for (const WeightFormat format : {WeightFormat::kF32, WeightFormat::kBF16, WeightFormat::kFP8,
+                                    WeightFormat::kI8, WeightFormat::kI4}) {
     if (name == NameOf(format)) return format;
   }
   return absl::InvalidArgumentError(
-      absl::StrCat("weights \"", name, "\": there are f32, int8 and int4"));
+      absl::StrCat("weights \"", name, "\": there are f32, bf16, fp8, int8 and int4"));
 }
 
 }  // namespace longleaf::kernels

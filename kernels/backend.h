@@ -78,8 +78,10 @@ enum class WeightFormat : uint8_t {
   kF32 = 1,
   kI8 = 2,  // 8 bits and a scale for each 64 inputs of an output: 8.5 bits a weight
   kI4 = 3,  // 4 bits and a scale for each 32: 4.5 bits a weight
+  kBF16 = 4,
+  kFP8 = 5,  // e4m3 and a scale for each output; where a GPU multiplies it
 };
-const char* NameOf(WeightFormat format);  // "f32", "int8", "int4"
+const char* NameOf(WeightFormat format);  // "f32", "int8", "int4", "bf16", "fp8"
 // The inverse of NameOf. INVALID_ARGUMENT.
 absl::StatusOr<WeightFormat> ParseWeightFormat(absl::string_view name);
 

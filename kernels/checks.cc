@@ -100,6 +100,8 @@ Status CheckMatrixShape(const MatrixShape& shape) {
     case WeightFormat::kF32:
     case WeightFormat::kI8:
     case WeightFormat::kI4:
+    case WeightFormat::kBF16:
+    case WeightFormat::kFP8:
       break;
     default:
       return InvalidArgumentError(StrCat("weight format ", static_cast<int>(format)));

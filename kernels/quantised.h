@@ -1,10 +1,14 @@
-// What quantised weights mean: the rules that every backend follows, in scalar code.
+// What weights of fewer than 32 bits mean: the rules that every backend follows, in scalar code.
 //
-// A row of weights is cut along its inputs into groups; a group is small integers and one scale.
-// Activations are quantised too, at the moment of the product, each row by itself and in the same
-// groups, with 8 bits. Within a group the product is of integers and so exact; the groups' results
-// are scaled and added up in f32, first group first. So a row of activations gives the same bits
-// whatever rows are beside it, and a document read in chunks of any size gives one state.
+// int8, int4: a row of weights is cut along its inputs into groups; a group is small integers and
+// one scale. Activations are quantised too, at the moment of the product, each row by itself and in
+// the same groups, with 8 bits. Within a group the product is of integers and so exact; the groups'
+// results are scaled and added up in f32, first group first. So a row of activations gives the same
+// bits whatever rows are beside it, and a document read in chunks of any size gives one state.
+//
+// bf16: weights and activations are rounded to the nearest, ties to even. fp8: both are e4m3, with
+// one scale for a whole row. Products of two such numbers are exact in f32, and are added up in f32
+// in whatever order is fast.
 #ifndef LONGLEAF_KERNELS_QUANTISED_H_
 #define LONGLEAF_KERNELS_QUANTISED_H_
 
@@ -14,10 +18,12 @@
 
 namespace longleaf::kernels {
 
-// Inputs that share a scale; 0 for a format without scales.
+// Inputs that share a scale; 0 for a format without scales, and for fp8, where all of a row do.
 constexpr int64_t GroupOf(WeightFormat format) {
   switch (format) {
     case WeightFormat::kF32:
+    case WeightFormat::kBF16:
+    case WeightFormat::kFP8:
       return 0;
     case WeightFormat::kI8:
       return 64;
@@ -54,8 +60,19 @@ float QuantiseI4(const float* x,  // [count]
 // The scale that QuantiseI4 chooses, given max|x|.
 float ScaleOfI4(const float* x, int64_t count, float largest);
 
-// x[i] as the product sees it, x[0 .. count - 1] being a whole row: quantised group by group in
-// `format`, and back. Weights of a format, and activations beside them (as_weights false).
+// The bits of the e4m3 number (4 bits of exponent, 3 of fraction, no infinity) nearest to x, ties
+// to even; 448 for what is larger, by the sign; NaN for NaN.
+uint8_t E4M3FromFloat(float x);
+float FloatFromE4M3(uint8_t bits);
+
+// x[i] is about FloatFromE4M3(q[i]) * scale, which is returned: scale = max|x| / 448, and q[i] the
+// e4m3 nearest to x[i] * (448 / max|x|), all in f32. 0 for a row of zeros.
+float QuantiseFP8(const float* x,  // [count]
+                  int64_t count,
+                  uint8_t* q);  // [count]
+
+// x[i] as the product sees it, x[0 .. count - 1] being a whole row: rounded to `format`, group
+// by group, and back. Weights of a format, and activations beside them (as_weights false).
 void RoundForProduct(WeightFormat format, bool as_weights, int64_t count, float* x);
 
 }  // namespace longleaf::kernels

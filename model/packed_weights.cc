@@ -161,6 +161,7 @@ PackedItem ReadItem(Reader& in) {
     case kernels::WeightFormat::kF32:
     case kernels::WeightFormat::kI8:
     case kernels::WeightFormat::kI4:
+    case kernels::WeightFormat::kBF16:
       break;
     default:
       in.Fail();

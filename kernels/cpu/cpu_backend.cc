@@ -118,21 +118,34 @@ class CpuBackend : public Backend {
 
 // ---- weights and activations
 
+// UNIMPLEMENTED for what this backend does not multiply with.
+Status CheckFormat(WeightFormat format) {
+  if (format != WeightFormat::kFP8 && format != WeightFormat::kBF16) return OkStatus();
+  return absl::UnimplementedError(
+      absl::StrCat("weights in ", NameOf(format), " on the CPU: it takes f32, int8 and int4"));
+}
+
 StatusOr<std::unique_ptr<Matrix>> CpuBackend::PackMatrix(absl::Span<const WeightView> parts,
                                                          Epilogue epilogue, WeightFormat format) {
-  if (Status status = CheckPackMatrix(parts, epilogue, format); !status.ok()) return status;
+  Status status = CheckPackMatrix(parts, epilogue, format);
+  if (status.ok()) status = CheckFormat(format);
+  if (!status.ok()) return status;
   return PackedMatrix::Pack(parts, epilogue, format, pool_, &weight_bytes_);
 }
 
 StatusOr<int64_t> CpuBackend::PackedBytes(const MatrixShape& shape) const {
-  if (Status status = CheckMatrixShape(shape); !status.ok()) return status;
+  Status status = CheckMatrixShape(shape);
+  if (status.ok()) status = CheckFormat(shape.format);
+  if (!status.ok()) return status;
   return PackedMatrix::BytesOf(shape);
 }
 
 StatusOr<std::unique_ptr<Matrix>> CpuBackend::AdoptMatrix(const MatrixShape& shape,
                                                           absl::Span<const std::byte> packed,
                                                           std::shared_ptr<const void> owner) {
-  if (Status status = CheckMatrixShape(shape); !status.ok()) return status;
+  Status status = CheckMatrixShape(shape);
+  if (status.ok()) status = CheckFormat(shape.format);
+  if (!status.ok()) return status;
   return PackedMatrix::Adopt(shape, packed, std::move(owner), &weight_bytes_);
 }
 
