@@ -36,7 +36,10 @@ deps-test:
 build/%/build.ninja: | deps
 	cmake --preset $*
 
-build: deps build/release/build.ninja
+# With CUDA where there is nvcc. The tests alone do without: make test in a clean tree needs none.
+build: deps
+	@grep -qs '^LONGLEAF_CUDA:STRING=AUTO' build/release/CMakeCache.txt || \
+	  cmake --preset release -DLONGLEAF_CUDA=AUTO
 	cmake --build --preset release -j $(JOBS) --target $(PROGRAMS)
 
 demo: build

@@ -2,7 +2,9 @@
 # clang-tidy, with the rules of .clang-tidy, over our own sources (tests excepted: they are compiled
 # with all warnings, and tidying them would cost more minutes than it finds mistakes):
 #
-#   tests/lint/tidy.sh BUILD_DIR      BUILD_DIR has a compile_commands.json
+#   tests/lint/tidy.sh BUILD_DIR [FOLDER...]      BUILD_DIR has a compile_commands.json
+#
+# What that build does not compile (kernels/cuda, without nvcc) is left out.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 source tests/lint/sources.sh
@@ -18,5 +20,8 @@ tidy_one() {
   fi
 }
 export -f tidy_one
-cpp_sources kernels model cache_store service | grep '\.cc$' |
+shift
+[ $# -gt 0 ] || set -- kernels model cache_store service
+cpp_sources "$@" | grep '\.cc$' |
+  while read -r file; do grep -qF "/$file\"" "$build/compile_commands.json" && printf '%s\n' "$file"; done |
   xargs -r -n 1 -P "$(nproc)" bash -c 'tidy_one "$@"' tidy "$build"
