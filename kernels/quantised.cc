@@ -82,6 +82,10 @@ float FloatFromE4M3(uint8_t bits) {
 }
 
 float QuantiseFP8(const float* x, int64_t count, uint8_t* q) {
+  if (!std::all_of(x, x + count, [](float v) { return std::isfinite(v); })) {
+    std::fill_n(q, count, uint8_t{0});
+    return std::numeric_limits<float>::quiet_NaN();
+  }
   const float largest = Largest(x, count);
   if (!(largest >= kSmallestGroup)) {
     std::fill_n(q, count, uint8_t{0});

@@ -66,7 +66,8 @@ uint8_t E4M3FromFloat(float x);
 float FloatFromE4M3(uint8_t bits);
 
 // x[i] is about FloatFromE4M3(q[i]) * scale, which is returned: scale = max|x| / 448, and q[i] the
-// e4m3 nearest to x[i] * (448 / max|x|), all in f32. 0 for a row of zeros.
+// e4m3 nearest to x[i] * (448 / max|x|), all in f32. 0 for a row of zeros; NaN, and q of 0, for one
+// with a NaN or an infinity, so that the damage shows.
 float QuantiseFP8(const float* x,  // [count]
                   int64_t count,
                   uint8_t* q);  // [count]
