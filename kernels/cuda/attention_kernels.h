@@ -26,7 +26,8 @@ absl::Status PrepareAttentionMma(const StepShape& shape);
 absl::Status LaunchAttentionMma(const AttentionLaunch& launch, const AttentionArguments& arguments,
                                 cudaStream_t stream);
 
-// Tensor cores by wgmma, compute capability 9.0: launches of 128-slot tiles, a pack of 1.
+// Tensor cores by wgmma, compute capability 9.0: prefill launches, never others (a decode row gets
+// the same bits alone and beside others, so that one kernel has to do them all).
 bool WgmmaTakes(const StepShape& shape, const AttentionLaunch& launch, int compute_capability);
 absl::Status PrepareAttentionWgmma(const StepShape& shape);
 absl::Status LaunchAttentionWgmma(const AttentionLaunch& launch,
@@ -43,13 +44,15 @@ struct AttentionMassRow {
   int32_t item = 0;   // of arguments.items
   int32_t row = 0;    // of the batch
 };
-// mass[first + n] = the sum over query heads of the weight that the row gives to the n-th position
-// it sees, cores before raw tokens, in the order of the heads. `longest`: the most positions any
-// row sees. max_sum: scratch. Any state type. Uses items, qkv, shape and layer of `arguments`.
+// mass[first + n] += the sum over query heads of the weight that the row gives to the n-th position
+// it sees, cores before raw tokens, in an order that depends on nothing. `longest`: the most
+// positions any row sees, or more. max_sum: scratch. Any state type. A row whose token is -1 sees
+// nothing. Uses items, qkv, shape and layer of `arguments`.
+inline constexpr int kMassParts = 16;  // of a row's keys, for the first of two passes
 absl::Status LaunchAttentionMass(const AttentionMassRow* rows,  // device: [count]
                                  int32_t count, int64_t longest,
                                  const AttentionArguments& arguments,
-                                 float2* max_sum,  // device: [count, H]
+                                 float2* max_sum,  // device: [count, H, kMassParts]
                                  float* mass,      // device: [all positions]
                                  cudaStream_t stream);
 

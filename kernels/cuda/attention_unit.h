@@ -53,6 +53,11 @@ struct AttentionLaunch {
   int32_t units = 0;  // with the empty ones at the end
   int32_t pack = 1;   // query heads of a slot group
   int32_t tile = 0;   // slots of its largest unit, rounded up: 16, 32, 64 or 128
+  // Units of many consecutive rows of one item each, with a pack of 1. The others are launches of
+  // decode units, whose rows get the same bits whatever the tile.
+  bool prefill = false;
+
+  friend bool operator==(const AttentionLaunch&, const AttentionLaunch&) = default;
 };
 
 // One row's partial results: merge_partials[first .. first+count-1], in this order.
