@@ -8,8 +8,26 @@
 
 #include "absl/status/status.h"
 #include "kernels/cuda/attention_unit.h"
+#include "kernels/cuda/step.h"
 
 namespace longleaf::kernels::cuda {
+
+// What a launch gets, by value. All pointers are device memory.
+struct AttentionArguments {
+  const AttentionUnit* units = nullptr;     // all of the step: a launch's begin at first_unit
+  const AttentionRow* rows = nullptr;       // all of the step
+  const AttentionMerge* merges = nullptr;   // [merges]
+  const int32_t* merge_partials = nullptr;  // indices of partial results
+  const StepItem* items = nullptr;          // [items]
+  const float* qkv = nullptr;               // [R, shape.qkv_cols()]: q, k, v
+  float* out = nullptr;                     // [result rows, H * d]
+  float* partial_out = nullptr;             // [partials, H, d]: sums divided by nothing
+  float2* partial_max_sum = nullptr;        // [partials, H]: x = the largest score, in units of
+                                            // log2 (score * log2(e) / sqrt(d)), -inf where the
+                                            // row sees nothing; y = sum of 2^(score - x), or 0
+  StepShape shape;
+  int64_t layer = 0;
+};
 
 // Each Prepare below is called once for a shape, before the first launch and outside of any
 // recording of a graph: it allows what the launches of that shape need.

@@ -9,13 +9,7 @@
 #ifndef LONGLEAF_KERNELS_CUDA_ATTENTION_UNIT_H_
 #define LONGLEAF_KERNELS_CUDA_ATTENTION_UNIT_H_
 
-#include <cuda_runtime.h>
-
-#include <cstddef>
 #include <cstdint>
-
-#include "kernels/cuda/device_page.h"
-#include "kernels/cuda/step.h"
 
 namespace longleaf::kernels::cuda {
 
@@ -39,8 +33,8 @@ struct AttentionUnit {
   int64_t core_end = 0;
   int64_t raw_begin = 0;
   int64_t raw_end = 0;
-  int32_t item = 0;       // whose page tables: StepView::items
-  int32_t first_row = 0;  // in AttentionArguments::rows
+  int32_t item = 0;       // whose page tables: StepItem
+  int32_t first_row = 0;  // in the step's rows
   int32_t rows = 0;       // rows * pack <= the launch's tile. 0: an empty unit, nothing to do
   int32_t partial = -1;   // partial result of its first row, those of others follow; -1: the
                           // unit is all that its rows see and writes the result itself
@@ -65,23 +59,6 @@ struct AttentionMerge {
   int32_t out = 0;  // row of the result
   int32_t first = 0;
   int32_t count = 0;  // 0: an empty entry, nothing to do
-};
-
-// What a launch gets, by value. All pointers are device memory.
-struct AttentionArguments {
-  const AttentionUnit* units = nullptr;     // all of the step: a launch's begin at first_unit
-  const AttentionRow* rows = nullptr;       // all of the step
-  const AttentionMerge* merges = nullptr;   // [merges]
-  const int32_t* merge_partials = nullptr;  // indices of partial results
-  const StepItem* items = nullptr;          // [items]
-  const float* qkv = nullptr;               // [R, shape.qkv_cols()]: q, k, v
-  float* out = nullptr;                     // [result rows, H * d]
-  float* partial_out = nullptr;             // [partials, H, d]: sums divided by nothing
-  float2* partial_max_sum = nullptr;        // [partials, H]: x = the largest score, in units of
-                                            // log2 (score * log2(e) / sqrt(d)), -inf where the
-                                            // row sees nothing; y = sum of 2^(score - x), or 0
-  StepShape shape;
-  int64_t layer = 0;
 };
 
 }  // namespace longleaf::kernels::cuda
