@@ -23,16 +23,13 @@ enum class RowType { kF32, kBF16, kFP8 };
 // `data` is aligned to 16.
 //   f32
 //   bf16  to the nearest, ties to even (kernels/float_types.h)
-//   fp8   e4m3: with m = max |x| of the row, scale = m / 448, element = x * (448 / m) to the
-//         nearest, ties to even, within -448..448. A row whose m is below kSmallestFP8Row is zero
-//         with scale 0; one with a NaN or an infinity has scale NaN.
+//   fp8   as QuantiseFP8 has it (kernels/quantised.h), but that a row with a NaN or an infinity has
+//         scale NaN
 struct ProductRows {
   RowType type = RowType::kF32;
   void* data = nullptr;     // [rows, cols]
   float* scales = nullptr;  // [rows], of fp8 alone
 };
-inline constexpr float kLargestFP8 = 448;
-inline constexpr float kSmallestFP8Row = 0x1p-100f;  // below, 448 / m comes near overflow
 
 // to = norm(in), or in itself where norm.weight is empty, converted. in [R, cols], norm.weight
 // [1, cols].
