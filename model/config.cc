@@ -232,7 +232,14 @@ kernels::StateShape Config::StateShape(const AttentionPolicy& attention,
 }
 
 kernels::WeightFormat LogitsFormat(kernels::WeightFormat format) {
-  return format == kernels::WeightFormat::kI4 ? kernels::WeightFormat::kI8 : format;
+  switch (format) {
+    case kernels::WeightFormat::kI4:
+      return kernels::WeightFormat::kI8;
+    case kernels::WeightFormat::kFP8:
+      return kernels::WeightFormat::kBF16;
+    default:
+      return format;
+  }
 }
 
 int64_t Config::WeightBytes(kernels::WeightFormat format) const {
@@ -245,6 +252,10 @@ int64_t Config::WeightBytes(kernels::WeightFormat format) const {
         return weights + weights / group * 4;
       case kernels::WeightFormat::kI4:
         return weights / 2 + weights / group * 2;
+      case kernels::WeightFormat::kBF16:
+        return weights * 2;
+      case kernels::WeightFormat::kFP8:
+        return weights;  // the scales, four bytes for a row, do not count
       default:
         return weights * 4;
     }

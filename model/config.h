@@ -72,7 +72,8 @@ struct Config {
 };
 
 // The format of the logits matrix beside linear layers in `format`: four bits are too few for it,
-// as everybody's quantised checkpoints have it.
+// as everybody's quantised checkpoints have it, and it is kept in bf16 beside fp8, for the same
+// reason and because a vocabulary need not be a multiple of 16.
 kernels::WeightFormat LogitsFormat(kernels::WeightFormat format);
 
 }  // namespace longleaf::model

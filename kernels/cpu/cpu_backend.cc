@@ -120,9 +120,9 @@ class CpuBackend : public Backend {
 
 // UNIMPLEMENTED for what this backend does not multiply with.
 Status CheckFormat(WeightFormat format) {
-  if (format != WeightFormat::kFP8 && format != WeightFormat::kBF16) return OkStatus();
-  return absl::UnimplementedError(
-      absl::StrCat("weights in ", NameOf(format), " on the CPU: it takes f32, int8 and int4"));
+  if (format != WeightFormat::kFP8) return OkStatus();
+  return absl::UnimplementedError(absl::StrCat("weights in ", NameOf(format),
+                                               " on the CPU: it takes f32, bf16, int8 and int4"));
 }
 
 StatusOr<std::unique_ptr<Matrix>> CpuBackend::PackMatrix(absl::Span<const WeightView> parts,

@@ -37,10 +37,14 @@ class CpuLinear {
     int64_t floats_ = 0;
   };
 
+  // Rows through `norm` unless that is empty, rounded as products with `format` (kF32, kBF16) read
+  // them: `in` itself, or scratch memory. Null data when there is none.
+  Tensor ToOperand(const Tensor& in, const RmsNorm& norm, WeightFormat format);
+
   ThreadPool* const pool_;
   PackedMatmul matmul_;
   QuantisedMatmul quantised_;
-  Scratch normed_;
+  Scratch operand_;
   Scratch gated_;
 };
 

@@ -1,5 +1,6 @@
 // Products with packed weights on oneDNN 2.6. A product is cut into tasks of (row block x column
 // block); each task is one oneDNN call with a single OpenMP thread, on a worker of our own pool.
+// Panels in bf16 are expanded to f32 by the task that multiplies them.
 #include "kernels/cpu/packed_matmul.h"
 
 #include <algorithm>
@@ -165,6 +166,14 @@ absl::Status PackedMatmul::Impl::RunPanels(const PackedMatrix& weight, const Ten
   const bool gate = weight.halves() == 2;
   // Many rows come here only where oneDNN has no kernel; blocks of them keep the panel in cache.
   const int64_t row_block = std::min<int64_t>(in.rows, 48);
+  const bool bf16 = weight.shape().format == WeightFormat::kBF16;
+  const auto take = [&](int64_t half, int64_t index, PanelProduct& p) {
+    if (bf16) {
+      p.bf16_panel = weight.bf16_panel(half, index);
+    } else {
+      p.panel = weight.float_panel(half, index);
+    }
+  };
   if (gate && !ReserveScratch(row_block * kPanelColumns)) {
     return absl::ResourceExhaustedError("no scratch memory for a matrix product");
   }
@@ -179,13 +188,13 @@ absl::Status PackedMatmul::Impl::RunPanels(const PackedMatrix& weight, const Ten
     for (int64_t row = 0; row < in.rows; row += row_block) {
       p.rows = std::min(row_block, in.rows - row);
       p.in = in.data + row * in.cols;
-      p.panel = weight.float_panel(0, index);
+      take(0, index, p);
       p.out = out.data + row * out.cols + column;
       p.out_stride = out.cols;
       MultiplyPanel(p);
       if (!gate) continue;
       float* const gates = p.out;
-      p.panel = weight.float_panel(1, index);
+      take(1, index, p);
       p.out = scratch[static_cast<size_t>(thread)].data.get();
       p.out_stride = kPanelColumns;
       MultiplyPanel(p);
@@ -224,8 +233,12 @@ absl::Status PackedMatmul::Impl::RunPrimitives(const PackedMatrix& weight, const
       if (gate) scratch_bytes = std::max(scratch_bytes, p.up->scratch_bytes);
     }
   }
-  const int64_t up_floats = gate ? plan.rows * columns : 0;
-  if (!ReserveScratch((up_floats + 15) / 16 * 16 + (scratch_bytes + 3) / 4)) {
+  // Of each thread: the second half of a gate, expanded panels, oneDNN's own.
+  const bool bf16 = weight.shape().format == WeightFormat::kBF16;
+  const int64_t depth = PaddedDepth(in.cols), panel_floats = depth * kPanelColumns;
+  const int64_t up_floats = gate ? (plan.rows * columns + 15) / 16 * 16 : 0;
+  const int64_t expanded_floats = bf16 ? plan.panels * panel_floats : 0;
+  if (!ReserveScratch(up_floats + expanded_floats + (scratch_bytes + 3) / 4)) {
     return absl::ResourceExhaustedError("no scratch memory for a matrix product");
   }
   std::atomic<bool> failed{false};
@@ -242,10 +255,17 @@ absl::Status PackedMatmul::Impl::RunPrimitives(const PackedMatrix& weight, const
     const float* x = in.data + row * in.cols;
     float* to = out.data + row * out.cols + index * kPanelColumns;
     float* const up = scratch[static_cast<size_t>(thread)].data.get();
-    float* const scratchpad = up + (up_floats + 15) / 16 * 16;
+    float* const expanded = up + up_floats;
+    float* const scratchpad = expanded + expanded_floats;
+    const auto panels = [&](int64_t half) -> const float* {
+      if (!bf16) return weight.float_panel(half, index);
+      ExpandPanel(weight.bf16_panel(half, index),
+                  (width + kPanelColumns - 1) / kPanelColumns * depth, expanded);
+      return expanded;
+    };
     try {
-      Execute(*p.main, x, weight.float_panel(0, index), to, scratchpad);
-      if (gate) Execute(*p.up, x, weight.float_panel(1, index), up, scratchpad);
+      Execute(*p.main, x, panels(0), to, scratchpad);
+      if (gate) Execute(*p.up, x, panels(1), up, scratchpad);
     } catch (const dnnl::error&) {
       failed = true;
       return;

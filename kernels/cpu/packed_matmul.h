@@ -44,10 +44,13 @@ class PackedMatrix : public Matrix {
 
   int64_t halves() const { return shape_.epilogue == Epilogue::kSiluGate ? 2 : 1; }
   int64_t width() const { return shape_.out_features / halves(); }  // of one half
-  // One panel: f32 [PaddedDepth(in_features), kPanelColumns], or as in quantised_panels.h.
+  // One panel: as in panels.h for f32 and bf16, else as in quantised_panels.h.
   const std::byte* panel(int64_t half, int64_t index) const;
   const float* float_panel(int64_t half, int64_t index) const {  // format kF32
     return reinterpret_cast<const float*>(panel(half, index));
+  }
+  const uint16_t* bf16_panel(int64_t half, int64_t index) const {  // format kBF16
+    return reinterpret_cast<const uint16_t*>(panel(half, index));
   }
 
  private:
@@ -70,8 +73,8 @@ class PackedMatmul {
   PackedMatmul(const PackedMatmul&) = delete;
   PackedMatmul& operator=(const PackedMatmul&) = delete;
 
-  // Weights in f32; arguments have passed CheckLinear or, to `add`, CheckAddLinear.
-  // RESOURCE_EXHAUSTED, INTERNAL when oneDNN fails.
+  // Weights in f32 or bf16 (`in` is then rounded to it already); arguments have passed CheckLinear
+  // or, to `add`, CheckAddLinear. RESOURCE_EXHAUSTED, INTERNAL when oneDNN fails.
   absl::Status Run(const PackedMatrix& weight, const Tensor& in, Tensor out, bool add);
 
  private:

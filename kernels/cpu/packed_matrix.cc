@@ -19,9 +19,15 @@ std::pair<const void*, DType> RowOf(absl::Span<const WeightView> parts, int64_t 
 }
 
 int64_t PanelBytes(const MatrixShape& shape) {
-  return shape.format == WeightFormat::kF32
-             ? PaddedDepth(shape.in_features) * kPanelColumns * int64_t{sizeof(float)}
-             : QuantisedPanelBytes(shape.format, shape.in_features);
+  const int64_t numbers = PaddedDepth(shape.in_features) * kPanelColumns;
+  switch (shape.format) {
+    case WeightFormat::kF32:
+      return numbers * int64_t{sizeof(float)};
+    case WeightFormat::kBF16:
+      return numbers * int64_t{sizeof(uint16_t)};
+    default:
+      return QuantisedPanelBytes(shape.format, shape.in_features);
+  }
 }
 
 }  // namespace
@@ -70,6 +76,8 @@ absl::StatusOr<std::unique_ptr<PackedMatrix>> PackedMatrix::Pack(absl::Span<cons
     std::byte* const to = data.get() + task * PanelBytes(shape);
     if (format == WeightFormat::kF32) {
       PackPanel(source, reinterpret_cast<float*>(to));
+    } else if (format == WeightFormat::kBF16) {
+      PackPanel(source, reinterpret_cast<uint16_t*>(to));
     } else {
       PackQuantisedPanel(source, format, reinterpret_cast<uint8_t*>(to));
     }

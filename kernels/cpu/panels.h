@@ -4,6 +4,9 @@
 // [padded K, kPanelColumns], so a product over one panel streams memory once, in order, whatever
 // the number of rows. It is also what oneDNN calls BA16a64b, the layout that it picks itself, so
 // that weights are stored once for both.
+//
+// In bf16 a panel is [padded K / 2, kPanelColumns, 2]: the numbers of two consecutive inputs lie
+// side by side, so that one shift and one mask make two vectors of f32 of what one load brought.
 #ifndef LONGLEAF_KERNELS_CPU_PANELS_H_
 #define LONGLEAF_KERNELS_CPU_PANELS_H_
 
@@ -32,11 +35,19 @@ struct PanelSource {
 };
 // panel: [PaddedDepth(in_features), kPanelColumns]
 void PackPanel(const PanelSource& source, float* panel);
+// panel: [PaddedDepth(in_features) / 2, kPanelColumns, 2], rounded to the nearest, ties to even
+void PackPanel(const PanelSource& source, uint16_t* panel);
+// The same panel in f32, for products of many rows. depth is padded.
+void ExpandPanel(const uint16_t* panel, int64_t depth, float* to);  // to [depth, kPanelColumns]
+
+// x[i] to the nearest bf16, ties to even, in place.
+void RoundToBF16(float* x, int64_t count);
 
 // out[r, 0..columns-1] = sum over k of in[r, k] * panel[k, :], k in rising order for every row, so
 // that a row's result does not depend on the other rows.
 struct PanelProduct {
-  const float* panel = nullptr;  // [PaddedDepth(depth), kPanelColumns]
+  const float* panel = nullptr;          // [PaddedDepth(depth), kPanelColumns], or
+  const uint16_t* bf16_panel = nullptr;  // [PaddedDepth(depth) / 2, kPanelColumns, 2]
   int64_t depth = 0;
   int64_t columns = 0;        // 1..kPanelColumns
   const float* in = nullptr;  // [rows, in_stride], the first `depth` of each

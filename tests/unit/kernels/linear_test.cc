@@ -1,8 +1,10 @@
 // Linear on every backend against a sum in double, over odd shapes and all weight types.
 #include <cmath>
+#include <memory>
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "kernels/quantised.h"
 #include "tests/unit/kernels/backend_fixture.h"
 #include "tests/unit/kernels/weights.h"
 
@@ -17,15 +19,31 @@ struct DotBound {
   double bound = 0;  // of the rounding error of a float32 sum
 };
 // A sum of K products in float32 wanders by about epsilon * sqrt(K) of |x| |w|.
-DotBound Dot(const float* x, const Weights& w, int64_t row) {
+DotBound Dot(const float* x, const float* w, int64_t count) {
   double dot = 0, xx = 0, ww = 0;
-  for (int64_t k = 0; k < w.cols; ++k) {
-    const double a = x[k], b = w.at(row, k);
+  for (int64_t k = 0; k < count; ++k) {
+    const double a = x[k], b = w[k];
     dot += a * b;
     xx += a * a;
     ww += b * b;
   }
-  return {dot, double{kEpsilon} * std::sqrt(static_cast<double>(w.cols) * xx * ww)};
+  return {dot, double{kEpsilon} * std::sqrt(static_cast<double>(count) * xx * ww)};
+}
+
+// Rows as a product sees them: in bf16 the numbers are rounded, and then their products are exact.
+std::vector<float> Rounded(WeightFormat format, bool as_weights, std::vector<float> rows,
+                           int64_t cols) {
+  for (size_t at = 0; at < rows.size(); at += static_cast<size_t>(cols)) {
+    RoundForProduct(format, as_weights, cols, rows.data() + at);
+  }
+  return rows;
+}
+
+// Appends the values of `weights` to `to`.
+void AppendTo(std::vector<float>& to, const Weights& weights) {
+  for (int64_t n = 0; n < weights.rows; ++n) {
+    for (int64_t k = 0; k < weights.cols; ++k) to.push_back(weights.at(n, k));
+  }
 }
 
 TEST_P(LinearTest, AgreesWithASumInDouble) {
@@ -34,21 +52,27 @@ TEST_P(LinearTest, AgreesWithASumInDouble) {
       const DType type = in == 15 ? DType::kBF16 : in == 64 ? DType::kF16 : DType::kF32;
       // Two parts of different types under one matrix.
       const Weights top(type, out, in, 1, 0.3f), bottom(DType::kF32, 3, in, 2, 0.3f);
-      auto matrix =
-          backend_->PackMatrix({{top.view(), bottom.view()}}, Epilogue::kNone, WeightFormat::kF32)
-              .value();
-      EXPECT_EQ(matrix->out_features(), out + 3);
-      EXPECT_EQ(matrix->in_features(), in);
-      for (int64_t rows : {1, 2, 3, 5, 6, 7, 8, 9, 17, 62, 64, 65, 127, 287}) {
-        const std::vector<float> x = RandomFloats(rows * in, 3);
-        const std::vector<float> y = Run(*matrix, x, rows, out + 3);
-        for (int64_t r = 0; r < rows; ++r) {
-          for (int64_t n = 0; n < out + 3; ++n) {
-            const float* row = x.data() + r * in;
-            const DotBound expected = n < out ? Dot(row, top, n) : Dot(row, bottom, n - out);
-            ASSERT_NEAR(double{y[static_cast<size_t>(r * (out + 3) + n)]}, expected.value,
-                        expected.bound)
-                << rows << " x " << in << " -> " << out + 3 << ", row " << r << ", column " << n;
+      std::vector<float> plain;
+      AppendTo(plain, top);
+      AppendTo(plain, bottom);
+      for (const WeightFormat format : {WeightFormat::kF32, WeightFormat::kBF16}) {
+        auto matrix =
+            backend_->PackMatrix({{top.view(), bottom.view()}}, Epilogue::kNone, format).value();
+        EXPECT_EQ(matrix->out_features(), out + 3);
+        EXPECT_EQ(matrix->in_features(), in);
+        const std::vector<float> weights = Rounded(format, true, plain, in);
+        for (int64_t rows : {1, 2, 3, 5, 6, 7, 8, 9, 17, 62, 64, 65, 127, 287}) {
+          const std::vector<float> x = RandomFloats(rows * in, 3);
+          const std::vector<float> y = Run(*matrix, x, rows, out + 3);
+          const std::vector<float> rounded = Rounded(format, false, x, in);
+          for (int64_t r = 0; r < rows; r += rows > 20 && r + 12 < rows ? 7 : 1) {
+            for (int64_t n = 0; n < out + 3; ++n) {
+              const DotBound expected = Dot(rounded.data() + r * in, weights.data() + n * in, in);
+              ASSERT_NEAR(double{y[static_cast<size_t>(r * (out + 3) + n)]}, expected.value,
+                          expected.bound)
+                  << NameOf(format) << ' ' << rows << " x " << in << " -> " << out + 3 << ", row "
+                  << r << ", column " << n;
+            }
           }
         }
       }
@@ -64,12 +88,17 @@ TEST_P(LinearTest, SiluGateAgreesWithTheFormula) {
         backend_->PackMatrix({{gate.view(), up.view()}}, Epilogue::kSiluGate, WeightFormat::kF32)
             .value();
     EXPECT_EQ(matrix->out_features(), 2 * width);
+    std::vector<float> gates, ups;
+    AppendTo(gates, gate);
+    AppendTo(ups, up);
     for (int64_t rows : {1, 6, 8, 9, 65, 130}) {
       const std::vector<float> x = RandomFloats(rows * in, 6);
       const std::vector<float> y = Run(*matrix, x, rows, width);
       for (int64_t r = 0; r < rows; ++r) {
         for (int64_t n = 0; n < width; ++n) {
-          const DotBound g = Dot(x.data() + r * in, gate, n), u = Dot(x.data() + r * in, up, n);
+          const float* const row = x.data() + r * in;
+          const DotBound g = Dot(row, gates.data() + n * in, in);
+          const DotBound u = Dot(row, ups.data() + n * in, in);
           const double silu = g.value / (1 + std::exp(-g.value));
           // silu's slope is at most 1.1.
           const double bound = 1.1 * g.bound * (std::abs(u.value) + u.bound) +
@@ -117,13 +146,14 @@ TEST_P(LinearTest, EqualShapesGiveEqualBits) {
 // CPU; another device may choose its kernels by the number of rows.)
 TEST_P(LinearTest, AFewRowsHaveTheBitsOfEachAlone) {
   const Weights weights(DType::kF32, 70, 300, 14, 0.3f), up(DType::kF32, 70, 300, 15, 0.3f);
-  auto plain =
-      backend_->PackMatrix({{weights.view()}}, Epilogue::kNone, WeightFormat::kF32).value();
-  auto gated =
-      backend_->PackMatrix({{weights.view(), up.view()}}, Epilogue::kSiluGate, WeightFormat::kF32)
-          .value();
+  std::vector<std::unique_ptr<Matrix>> matrices;
+  for (const WeightFormat format : {WeightFormat::kF32, WeightFormat::kBF16}) {
+    matrices.push_back(backend_->PackMatrix({{weights.view()}}, Epilogue::kNone, format).value());
+    matrices.push_back(
+        backend_->PackMatrix({{weights.view(), up.view()}}, Epilogue::kSiluGate, format).value());
+  }
   const std::vector<float> x = RandomFloats(64 * 300, 16);
-  for (const auto* matrix : {plain.get(), gated.get()}) {
+  for (const auto& matrix : matrices) {
     std::vector<float> alone;
     for (int64_t row = 0; row < 64; ++row) {
       const std::vector<float> y =
@@ -142,10 +172,12 @@ TEST_P(LinearTest, ManyShapes) {
   const Weights weights(DType::kF32, 70, 16, 9, 0.3f);
   auto matrix =
       backend_->PackMatrix({{weights.view()}}, Epilogue::kNone, WeightFormat::kF32).value();
+  std::vector<float> plain;
+  AppendTo(plain, weights);
   for (int64_t rows = 1; rows <= 300; ++rows) {
     const std::vector<float> x = RandomFloats(rows * 16, static_cast<uint32_t>(rows));
     const std::vector<float> y = Run(*matrix, x, rows, 70);
-    const DotBound last = Dot(x.data() + (rows - 1) * 16, weights, 69);
+    const DotBound last = Dot(x.data() + (rows - 1) * 16, plain.data() + 69 * 16, 16);
     EXPECT_NEAR(double{y.back()}, last.value, last.bound);
   }
 }
@@ -176,6 +208,14 @@ TEST_P(LinearTest, RefusesWhatDoesNotFit) {
   WeightView quantised = a.view();
   quantised.type = DType::kI8;
   EXPECT_EQ(pack({{quantised}}, Epilogue::kNone), absl::StatusCode::kUnimplemented);
+  // Only the reference takes every format; the others say which they do.
+  for (const WeightFormat format : {WeightFormat::kF32, WeightFormat::kI8, WeightFormat::kI4,
+                                    WeightFormat::kBF16, WeightFormat::kFP8}) {
+    const absl::Status status =
+        backend_->PackMatrix({{a.view()}}, Epilogue::kNone, format).status();
+    const bool takes = GetParam() == Kind::kReference || format != WeightFormat::kFP8;
+    EXPECT_EQ(status.code(), takes ? absl::StatusCode::kOk : absl::StatusCode::kUnimplemented);
+  }
 
   auto matrix = backend_->PackMatrix({{a.view()}}, Epilogue::kNone, WeightFormat::kF32).value();
   auto in = backend_->Allocate(2, 8).value(), out = backend_->Allocate(2, 4).value();
@@ -191,7 +231,8 @@ TEST_P(LinearTest, RefusesWhatDoesNotFit) {
 TEST_P(LinearTest, AddLinearAddsTheProduct) {
   constexpr int64_t kIn = 90, kOut = 150;
   const Weights weights(DType::kF32, kOut, kIn, 1, 0.3f), up(DType::kF32, kOut, kIn, 2, 0.3f);
-  for (const WeightFormat format : {WeightFormat::kF32, WeightFormat::kI8, WeightFormat::kI4}) {
+  for (const WeightFormat format :
+       {WeightFormat::kF32, WeightFormat::kBF16, WeightFormat::kI8, WeightFormat::kI4}) {
     auto matrix = backend_->PackMatrix({{weights.view()}}, Epilogue::kNone, format).value();
     for (const int64_t rows : {1, 7, 65, 130}) {
       const std::vector<float> x = RandomFloats(rows * kIn, 3),
@@ -223,7 +264,8 @@ TEST_P(LinearTest, FeedForwardIsItsParts) {
       const Weights out(DType::kF32, dim, inner, 3, 0.3f), norm(DType::kF32, 1, dim, 4, 1);
       auto norm_weight = backend_->CopyVector(norm.view()).value();
       const RmsNorm rms{norm_weight->tensor(), 1e-5f};
-      for (const WeightFormat format : {WeightFormat::kF32, WeightFormat::kI8, WeightFormat::kI4}) {
+      for (const WeightFormat format :
+           {WeightFormat::kF32, WeightFormat::kBF16, WeightFormat::kI8, WeightFormat::kI4}) {
         auto gate_up =
             backend_->PackMatrix({{gate.view(), up.view()}}, Epilogue::kSiluGate, format).value();
         auto down = backend_->PackMatrix({{out.view()}}, Epilogue::kNone, format).value();

@@ -52,6 +52,58 @@ TEST(QuantiseTest, ErrorsAreHalfAStepAtMost) {
   }
 }
 
+TEST(QuantiseTest, E4M3IsTheNearest) {
+  // Its numbers, by the definition: 4 bits of exponent with a bias of 7, 3 of fraction.
+  std::vector<float> numbers;
+  for (int bits = 0; bits < 127; ++bits) {
+    const int exponent = bits / 8, fraction = bits % 8;
+    numbers.push_back(exponent == 0 ? std::ldexp(static_cast<float>(fraction), -9)
+                                    : std::ldexp(static_cast<float>(8 + fraction), exponent - 10));
+    EXPECT_EQ(FloatFromE4M3(static_cast<uint8_t>(bits)), numbers.back());
+    EXPECT_EQ(FloatFromE4M3(static_cast<uint8_t>(bits | 0x80)), -numbers.back());
+  }
+  EXPECT_EQ(numbers.back(), 448.0f);
+  EXPECT_TRUE(std::isnan(FloatFromE4M3(0x7f)));
+  EXPECT_EQ(E4M3FromFloat(std::numeric_limits<float>::quiet_NaN()) & 0x7f, 0x7f);
+  EXPECT_EQ(E4M3FromFloat(std::numeric_limits<float>::infinity()), 0x7e);
+  EXPECT_EQ(E4M3FromFloat(-1e30f), 0xfe);
+  const auto expect = [](float x, int bits) {
+    EXPECT_EQ(E4M3FromFloat(x), bits) << x;
+    EXPECT_EQ(E4M3FromFloat(-x), bits | 0x80) << -x;
+  };
+  for (int bits = 0; bits < 126; ++bits) {
+    const float low = numbers[static_cast<size_t>(bits)],
+                high = numbers[static_cast<size_t>(bits) + 1];
+    const float middle = (low + high) / 2;
+    expect(low, bits);
+    expect(middle, bits % 2 == 0 ? bits : bits + 1);  // a tie, to even
+    expect(std::nextafter(middle, 0.0f), bits);
+    expect(std::nextafter(middle, 500.0f), bits + 1);
+  }
+}
+
+TEST(QuantiseTest, FP8ScalesTheLargestOfARowToTheEnd) {
+  std::vector<float> x = RandomFloats(301, 1);
+  x[100] = -7;
+  std::vector<uint8_t> q(x.size());
+  const float scale = QuantiseFP8(x.data(), 301, q.data());
+  EXPECT_EQ(scale, 7.0f / 448.0f);
+  EXPECT_EQ(q[100], 0xfe);
+  for (size_t i = 0; i < x.size(); ++i) {
+    // Half a step: 2^-4 of a number, or of the smallest one whose step is not constant.
+    const float step = std::max(std::abs(x[i]), scale * 0x1p-6f);
+    EXPECT_NEAR(FloatFromE4M3(q[i]) * scale, x[i], 0x1.01p-4f * step);
+  }
+  const float zeros[] = {1e-37f, 0};
+  EXPECT_EQ(QuantiseFP8(zeros, 2, q.data()), 0.0f);
+  EXPECT_EQ(q[0], 0);
+  for (const float bad :
+       {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
+    const float row[] = {1, bad};
+    EXPECT_TRUE(std::isnan(QuantiseFP8(row, 2, q.data()))) << "the damage does not show";
+  }
+}
+
 TEST(QuantiseTest, NothingIsUndefined) {
   const float inf = std::numeric_limits<float>::infinity();
   const float nan = std::numeric_limits<float>::quiet_NaN();
@@ -163,7 +215,8 @@ TEST_P(QuantisedTest, PackedWeightsAreAdoptedAsTheyAre) {
   constexpr int64_t kIn = 130, kOut = 70;
   const Weights weights(DType::kF32, kOut, kIn, 3, 0.3f);
   const std::vector<float> x = RandomFloats(3 * kIn, 5);
-  for (const WeightFormat format : {WeightFormat::kF32, WeightFormat::kI8, WeightFormat::kI4}) {
+  for (const WeightFormat format :
+       {WeightFormat::kF32, WeightFormat::kBF16, WeightFormat::kI8, WeightFormat::kI4}) {
     auto matrix = backend_->PackMatrix({{weights.view()}}, Epilogue::kNone, format).value();
     if (backend_->packed_layout().empty()) {
       EXPECT_TRUE(matrix->packed().empty());
