@@ -73,10 +73,10 @@ bool Context::Prepare(void (*entry)()) {
 #endif
   fake_stack_ = nullptr;
 #ifdef __x86_64__
-  // As if it had called the switch: six registers, the entry, and where the entry would return to.
+  // As if it had called the switch: six registers, the entry, and where the entry would return to,
+  // which stands 8 bytes below a multiple of 16 as after a call.
   auto* top = reinterpret_cast<uint64_t*>(static_cast<char*>(stack_) + kStackBytes);
-  top -= 2;
-  top[0] = top[1] = 0;
+  *--top = 0;
   *--top = reinterpret_cast<uint64_t>(entry);
   for (int i = 0; i < 6; ++i) *--top = 0;
   stack_pointer_ = top;

@@ -8,12 +8,19 @@
 
 #include "absl/strings/str_cat.h"
 #include "kernels/cpu/cpu_backend.h"
+#include "kernels/cuda/cuda_backend.h"
 #include "kernels/state_rounding.h"
 
 namespace longleaf::kernels {
 
 std::unique_ptr<Backend> Make(Kind kind, int64_t state_capacity) {
   if (kind == Kind::kReference) return CreateReferenceBackend(state_capacity).value();
+  if (kind == Kind::kCuda) {
+    CudaOptions options;
+    options.state_capacity_bytes = state_capacity;
+    options.poison_pages = true;
+    return CreateCudaBackend(options).value();
+  }
   CpuOptions options;
   options.threads = kind == Kind::kCpuOneThread ? 1 : 3;
   options.state_capacity_bytes = state_capacity;
@@ -29,6 +36,8 @@ std::string NameOf(const testing::TestParamInfo<Kind>& info) {
       return "CpuOneThread";
     case Kind::kCpuThreeThreads:
       return "CpuThreeThreads";
+    case Kind::kCuda:
+      return "Cuda";
   }
   return "";
 }

@@ -17,19 +17,20 @@ namespace longleaf::kernels {
 inline constexpr int64_t kPlenty = int64_t{1} << 30;
 inline constexpr float kEpsilon = 1.1920929e-7f;  // of float
 
-enum class Kind { kReference, kCpuOneThread, kCpuThreeThreads };
+enum class Kind { kReference, kCpuOneThread, kCpuThreeThreads, kCuda };
+// Those that the tests of this executable run on: host_kinds.cc, or tests/gpu/cuda_kinds.cc.
+std::vector<Kind> KindsHere();
 std::unique_ptr<Backend> Make(Kind kind, int64_t state_capacity = kPlenty);
 std::string NameOf(const testing::TestParamInfo<Kind>& info);
 
-// Runs a test body on every backend; CPU pages are poisoned with NaN.
+// Runs a test body on every backend; pages are poisoned with NaN.
 class BackendTest : public testing::TestWithParam<Kind> {
  protected:
   std::unique_ptr<Backend> backend_ = Make(GetParam());
 };
-#define LONGLEAF_ON_ALL_BACKENDS(suite)                                                           \
-  INSTANTIATE_TEST_SUITE_P(                                                                       \
-      All, suite, testing::Values(Kind::kReference, Kind::kCpuOneThread, Kind::kCpuThreeThreads), \
-      [](const testing::TestParamInfo<Kind>& info) { return NameOf(info); })
+#define LONGLEAF_ON_ALL_BACKENDS(suite)                                \
+  INSTANTIATE_TEST_SUITE_P(All, suite, testing::ValuesIn(KindsHere()), \
+                           [](const testing::TestParamInfo<Kind>& info) { return NameOf(info); })
 
 // Normal numbers, the same for the same seed.
 std::vector<float> RandomFloats(int64_t count, uint32_t seed, float scale = 1);
