@@ -115,6 +115,13 @@ __device__ __forceinline__ uint32_t PackBf16(float low, float high) {
   return packed;
 }
 
+// a - b of both bf16 halves, each rounded to nearest even.
+__device__ __forceinline__ uint32_t SubtractBf16x2(uint32_t a, uint32_t b) {
+  uint32_t difference;
+  asm("fma.rn.bf16x2 %0, %2, %3, %1;\n" : "=r"(difference) : "r"(a), "r"(b), "r"(0xbf80bf80u));
+  return difference;
+}
+
 // ---- Barriers of parts of a block --------------------------------------------------------------
 
 // Waits until `threads` threads (a multiple of 32, whole warps) have come to barrier `id` (1..15; 0

@@ -1,0 +1,317 @@
+// The attention kernel by mma.sync: a block runs one unit for `pack` query heads
+// (attention_unit.h).
+//
+// The pages come through a ring of three stages, keys and values in turn: while the warps work on
+// one, the next two are on their way. Each warp has 16 or 32 query slots of its own and all keys,
+// so that warps never exchange numbers, and what a row gets does not depend on the size of the
+// tile.
+#ifndef LONGLEAF_KERNELS_CUDA_ATTENTION_MMA_KERNEL_H_
+#define LONGLEAF_KERNELS_CUDA_ATTENTION_MMA_KERNEL_H_
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/cuda/attention_kernels.h"
+#include "kernels/cuda/attention_mma.h"
+#include "kernels/cuda/attention_mma_tile.h"
+#include "kernels/cuda/attention_tile.h"
+#include "kernels/cuda/ptx.h"
+#include "kernels/cuda/runtime.h"
+
+namespace longleaf::kernels::cuda {
+
+// The unit of a block, in positions: the keys of its pages one after another, cores first, 64 to a
+// page. In shared memory, so that it takes no registers.
+struct MmaUnit {
+  // [0] of cores, [1] of raw tokens:
+  std::byte* const* tables[2];  // the page at position 64 i is entry i
+  int64_t elements[2][2];       // [.][keys, values] of this head, in bytes from a page's beginning
+  int64_t scales[2][2];
+  int32_t begin[2];  // positions that the unit has
+  int32_t end[2];
+  int32_t pages;
+  int32_t core_pages;
+};
+
+// What a slot sees, what all slots of a warp see, or what any does, in positions.
+struct MmaSight {
+  int32_t core_end;
+  int32_t raw_begin;
+  int32_t raw_end;
+};
+
+template <DType kType, int kD, int kWarps, int kMTiles>
+struct MmaBlock {
+  using Layout = MmaLayout<kType, kD>;
+  static constexpr int kThreads = kWarps * 32;
+  static constexpr int kWarpSlots = kMTiles * 16;
+  static constexpr int kSlots = kWarps * kWarpSlots;
+  static constexpr int kStages = 3;
+  // Shared memory, in bytes: stages, queries, the unit, what each slot sees and what each warp
+  // does.
+  static constexpr int kQueries = kStages * Layout::kStage;
+  static constexpr int kUnit = kQueries + kSlots * Layout::kQueryRow;
+  static constexpr int kSights = kUnit + static_cast<int>(sizeof(MmaUnit));
+  static constexpr int kShared =
+      kSights + (kSlots + 2 * kWarps) * static_cast<int>(sizeof(MmaSight));
+  static_assert(kUnit % alignof(MmaUnit) == 0);
+};
+
+__device__ inline MmaUnit UnitOf(const AttentionArguments& arguments, const AttentionUnit& unit,
+                                 int32_t first_head) {
+  const PageSequence pages =
+      PagesBetween(unit.core_begin, unit.core_end, unit.raw_begin, unit.raw_end);
+  const StepItem& item = arguments.items[unit.item];
+  MmaUnit of;
+  of.pages = static_cast<int32_t>(pages.size());
+  of.core_pages = static_cast<int32_t>(pages.cores);
+  of.tables[0] = item.core_pages + pages.first_core;
+  of.tables[1] = item.raw_pages + (pages.first_raw - pages.cores);
+  const int64_t raw_shift = (pages.cores - pages.first_raw) * kPageTokens;
+  of.begin[0] = static_cast<int32_t>(unit.core_begin - pages.first_core * kPageTokens);
+  of.end[0] = static_cast<int32_t>(unit.core_end - pages.first_core * kPageTokens);
+  of.begin[1] = static_cast<int32_t>(unit.raw_begin + raw_shift);
+  of.end[1] = static_cast<int32_t>(unit.raw_end + raw_shift);
+  for (int part = 0; part < 2; ++part) {
+    const DevicePageLayout& layout = part == 0 ? arguments.shape.core : arguments.shape.raw;
+    const int64_t head = first_head / (arguments.shape.query_heads / layout.heads);
+    of.elements[part][0] = layout.keys(arguments.layer, head);
+    of.elements[part][1] = layout.values(arguments.layer, head);
+    of.scales[part][0] = layout.key_scales(arguments.layer, head);
+    of.scales[part][1] = layout.value_scales(arguments.layer, head);
+  }
+  return of;
+}
+
+// What a row sees of the unit's positions, and perhaps of what lies beyond them.
+__device__ inline MmaSight SightOf(const AttentionArguments& arguments, const AttentionUnit& unit,
+                                   const MmaUnit& of, int64_t token) {
+  const Sight sight = SeenBy(arguments.shape.policy, token);
+  const auto raw = [&](int64_t end) {
+    return static_cast<int32_t>(std::max<int64_t>(end - unit.raw_begin, 0)) + of.begin[1];
+  };
+  return {static_cast<int32_t>(std::max<int64_t>(sight.cores - unit.core_begin, 0)) + of.begin[0],
+          raw(sight.raw_begin), raw(sight.raw_end)};
+}
+
+// The columns of page `i` that a sight covers.
+__device__ __forceinline__ SeenColumns ColumnsOf(const MmaSight& sight, bool core, int32_t i) {
+  constexpr int32_t kTokens = kPageTokens;
+  return {core ? 0 : sight.raw_begin - i * kTokens,
+          (core ? sight.core_end : sight.raw_end) - i * kTokens};
+}
+
+// Starts the copy of one head's keys (kind 0) or values (1) of page `i` into a stage. Rows outside
+// of the unit become zero: a weight of zero times whatever lies there must be zero.
+template <DType kType, int kD, int kThreads>
+__device__ __forceinline__ void CopyStage(const MmaUnit& unit, const std::byte* page, int32_t i,
+                                          int kind, std::byte* stage) {
+  using Layout = MmaLayout<kType, kD>;
+  constexpr int kChunks = Layout::kRowBytes / 16;  // of a row
+  static_assert(Layout::kKeys * kChunks % kThreads == 0);
+  const int part = i < unit.core_pages ? 0 : 1;
+  const int begin = unit.begin[part] - i * Layout::kKeys;
+  const int end = unit.end[part] - i * Layout::kKeys;
+  const std::byte* const elements = page + unit.elements[part][kind];
+  const int thread = static_cast<int>(threadIdx.x);
+#pragma unroll
+  for (int c = 0; c < Layout::kKeys * kChunks / kThreads; ++c) {
+    const int chunk = c * kThreads + thread;
+    const int row = chunk / kChunks;
+    CpAsync16(stage + row * Layout::kRow + chunk % kChunks * 16, elements + chunk * 16,
+              begin <= row && row < end ? 16 : 0);
+  }
+  if constexpr (Layout::kScaled) {
+    const std::byte* const scales = page + unit.scales[part][kind];
+#pragma unroll
+    for (int row = thread; row < Layout::kKeys; row += kThreads) {
+      CpAsync4(stage + Layout::kScales + row * 4, scales + row * 4,
+               begin <= row && row < end ? 4 : 0);
+    }
+  }
+}
+
+// Four elements of a query, times `factor`, to their place in shared memory.
+template <typename Layout>
+__device__ __forceinline__ void PutQuery(std::byte* query, int k, float4 q, float factor) {
+  // Of i8, elements 0 and 2 are neighbours there, and 1 and 3.
+  const uint32_t low =
+      Layout::kScaled ? PackBf16(q.x * factor, q.z * factor) : PackBf16(q.x * factor, q.y * factor);
+  const uint32_t high =
+      Layout::kScaled ? PackBf16(q.y * factor, q.w * factor) : PackBf16(q.z * factor, q.w * factor);
+  *reinterpret_cast<uint32_t*>(query + Layout::QueryPlace(k) * 2) = low;
+  *reinterpret_cast<uint32_t*>(query + Layout::QueryPlace(k + (Layout::kScaled ? 1 : 2)) * 2) =
+      high;
+}
+
+template <DType kType, int kD, int kWarps, int kMTiles>
+__global__ void __launch_bounds__(kWarps * 32, kWarps* kMTiles == 8 ? 2 : 1)
+    AttentionMma(AttentionArguments arguments, int32_t first_unit, int32_t pack) {
+  using Layout = MmaLayout<kType, kD>;
+  using Block = MmaBlock<kType, kD, kWarps, kMTiles>;
+  const AttentionUnit& unit = arguments.units[first_unit + static_cast<int32_t>(blockIdx.x)];
+  if (unit.rows == 0) return;
+  const int thread = static_cast<int>(threadIdx.x);
+  const int lane = thread % 32, warp = thread / 32;
+  const int32_t first_head = static_cast<int32_t>(blockIdx.y) * pack;
+  const int32_t slots = unit.rows * pack;
+
+  std::byte* const stages = DynamicShared<std::byte>();
+  MmaUnit& of = *reinterpret_cast<MmaUnit*>(stages + Block::kUnit);
+  MmaSight* const sights = reinterpret_cast<MmaSight*>(stages + Block::kSights);
+  MmaSight* const summary = sights + Block::kSlots + 2 * warp;  // what all see, what any sees
+
+  if (thread == 0) of = UnitOf(arguments, unit, first_head);
+  __syncthreads();
+  const auto page_at = [&](int32_t i) { return of.tables[i < of.core_pages ? 0 : 1][i]; };
+  const auto copy = [&](const std::byte* page, int32_t i, int kind, int stage) {
+    CopyStage<kType, kD, Block::kThreads>(of, page, i, kind, stages + stage * Layout::kStage);
+  };
+  const std::byte* next = nullptr;
+  if (of.pages > 0) next = page_at(0);
+  if (of.pages > 0) copy(next, 0, 0, 0);
+  CpAsyncCommit();
+  if (of.pages > 0) copy(next, 0, 1, 1);
+  CpAsyncCommit();
+  if (of.pages > 1) next = page_at(1);
+
+  // Queries, with the factor of the scores, and what they see. Slots without a row see what the
+  // last one sees.
+  const float factor = 1.4426950408889634f / sqrtf(static_cast<float>(kD));
+  for (int i = thread; i < Block::kSlots * (kD / 4); i += Block::kThreads) {
+    const int slot = i / (kD / 4), k = i % (kD / 4) * 4;
+    float4 q = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    if (slot < slots) {
+      const AttentionRow& row = arguments.rows[unit.first_row + slot / pack];
+      q = *reinterpret_cast<const float4*>(arguments.qkv + row.row * arguments.shape.qkv_cols() +
+                                           int64_t{first_head + slot % pack} * kD + k);
+    }
+    PutQuery<Layout>(stages + Block::kQueries + slot * Layout::kQueryRow, k, q, factor);
+  }
+  for (int slot = thread; slot < Block::kSlots; slot += Block::kThreads) {
+    const int32_t row = (slot < slots ? slot : slots - 1) / pack;
+    sights[slot] = SightOf(arguments, unit, of, arguments.rows[unit.first_row + row].token);
+  }
+  __syncthreads();
+  const bool busy = warp * Block::kWarpSlots < slots;
+  if (lane == 0) {
+    MmaSight all = sights[warp * Block::kWarpSlots], any = all;
+    for (int s = 1; s < Block::kWarpSlots; ++s) {
+      const MmaSight& sight = sights[warp * Block::kWarpSlots + s];
+      all = {std::min(all.core_end, sight.core_end), std::max(all.raw_begin, sight.raw_begin),
+             std::min(all.raw_end, sight.raw_end)};
+      any = {std::max(any.core_end, sight.core_end), std::min(any.raw_begin, sight.raw_begin),
+             std::max(any.raw_end, sight.raw_end)};
+    }
+    summary[0] = all;
+    summary[1] = any;
+  }
+  __syncwarp();
+
+  MmaTile<kType, kD, kMTiles> tile;
+  tile.Clear();
+  int stage = 0;  // of the keys; the values are in the next
+  for (int32_t i = 0; i < of.pages; ++i) {
+    const bool core = i < of.core_pages;
+    const SeenColumns any = ColumnsOf(summary[1], core, i);
+    const bool seen = busy && any.begin < Layout::kKeys && any.end > 0;
+    CpAsyncWait<1>();
+    __syncthreads();  // the keys are there, and nobody reads the stage before
+    const int free_stage = stage == 0 ? Block::kStages - 1 : stage - 1;
+    if (i + 1 < of.pages) copy(next, i + 1, 0, free_stage);
+    CpAsyncCommit();
+    if (seen) {
+      tile.Score(stages + Block::kQueries + warp * Block::kWarpSlots * Layout::kQueryRow,
+                 stages + stage * Layout::kStage, lane);
+      const SeenColumns all = ColumnsOf(summary[0], core, i);
+      if (all.begin > 0 || all.end < Layout::kKeys) {
+#pragma unroll
+        for (int m = 0; m < kMTiles; ++m) {
+#pragma unroll
+          for (int half = 0; half < 2; ++half) {
+            const int slot = warp * Block::kWarpSlots + 16 * m + 8 * half + lane / 4;
+            tile.Mask(m, half, ColumnsOf(sights[slot], core, i), lane);
+          }
+        }
+      }
+      tile.Soften();
+    }
+    CpAsyncWait<1>();
+    __syncthreads();  // the values are there, and nobody reads the keys
+    if (i + 1 < of.pages) copy(next, i + 1, 1, stage);
+    CpAsyncCommit();
+    if (i + 2 < of.pages) next = page_at(i + 2);
+    if (seen) {
+      const int values = stage == Block::kStages - 1 ? 0 : stage + 1;
+      tile.Add(stages + values * Layout::kStage, lane);
+    }
+    stage = free_stage;
+  }
+
+#pragma unroll
+  for (int m = 0; m < kMTiles; ++m) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const float total = tile.Total(m, half);
+      const int slot = warp * Block::kWarpSlots + 16 * m + 8 * half + lane / 4;
+      if (slot >= slots) continue;
+      const int32_t row = slot / pack;
+      const int64_t heads = arguments.shape.query_heads, head = first_head + slot % pack;
+      if (unit.partial < 0) {
+        const int64_t out = arguments.rows[unit.first_row + row].out;
+        tile.Store(m, half, 1.0f / total, lane, arguments.out + (out * heads + head) * kD);
+      } else {
+        const int64_t partial = (int64_t{unit.partial} + row) * heads + head;
+        tile.Store(m, half, 1.0f, lane, arguments.partial_out + partial * kD);
+        if (lane % 4 == 0) {
+          arguments.partial_max_sum[partial] = make_float2(tile.largest[m][half], total);
+        }
+      }
+    }
+  }
+}
+
+// What one type of state needs.
+template <DType kType, int kD, int kWarps, int kMTiles>
+absl::Status PrepareMmaTile() {
+  return AllowShared(&AttentionMma<kType, kD, kWarps, kMTiles>,
+                     MmaBlock<kType, kD, kWarps, kMTiles>::kShared);
+}
+template <DType kType, int kD>
+absl::Status PrepareMma() {
+  for (const absl::Status& status :
+       {PrepareMmaTile<kType, kD, 1, 1>(), PrepareMmaTile<kType, kD, 2, 1>(),
+        PrepareMmaTile<kType, kD, 4, 1>(), PrepareMmaTile<kType, kD, 4, 2>()}) {
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+template <DType kType, int kD, int kWarps, int kMTiles>
+absl::Status LaunchMmaTile(const AttentionLaunch& launch, const AttentionArguments& arguments,
+                           cudaStream_t stream) {
+  using Block = MmaBlock<kType, kD, kWarps, kMTiles>;
+  const dim3 grid(static_cast<unsigned>(launch.units),
+                  static_cast<unsigned>(arguments.shape.query_heads / launch.pack));
+  return Launch("attention", &AttentionMma<kType, kD, kWarps, kMTiles>, grid, dim3(Block::kThreads),
+                Block::kShared, stream, arguments, launch.first_unit, launch.pack);
+}
+template <DType kType, int kD>
+absl::Status LaunchMma(const AttentionLaunch& launch, const AttentionArguments& arguments,
+                       cudaStream_t stream) {
+  switch (launch.tile) {
+    case 16:
+      return LaunchMmaTile<kType, kD, 1, 1>(launch, arguments, stream);
+    case 32:
+      return LaunchMmaTile<kType, kD, 2, 1>(launch, arguments, stream);
+    case 64:
+      return LaunchMmaTile<kType, kD, 4, 1>(launch, arguments, stream);
+    default:
+      return LaunchMmaTile<kType, kD, 4, 2>(launch, arguments, stream);
+  }
+}
+
+}  // namespace longleaf::kernels::cuda
+
+#endif  // LONGLEAF_KERNELS_CUDA_ATTENTION_MMA_KERNEL_H_
