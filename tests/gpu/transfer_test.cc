@@ -186,6 +186,23 @@ TEST_F(DeviceTransferTest, AnExportComesBehindTheCommittedStep) {
   }
 }
 
+// The emulated device does nothing before somebody waits for it.
+TEST_F(DeviceTransferTest, AnExportDoesNotWaitForStepsSince) {
+  const StateShape shape = ShapeOf(2, 1, 16, "full");
+  const std::vector<Content> contents = Read(shape, 70);
+  auto state = Filled(shape, 70, contents);
+  auto from = DeviceMemory::Allocate(1).value();
+  auto to = PinnedMemory::Allocate(1).value();
+  *to.data() = std::byte{5};
+  ASSERT_EQ(cudaMemsetAsync(from.data(), 3, 1, stream_.get()), cudaSuccess);
+  ASSERT_TRUE(Copy(to.data(), from.data(), 1, stream_.get()).ok());
+  transfer_->StepCommitted();
+  ExpectEqual(Exported(*state), contents);
+  EXPECT_EQ(*to.data(), std::byte{5});
+  ASSERT_TRUE(stream_.Synchronize().ok());
+  EXPECT_EQ(*to.data(), std::byte{3});
+}
+
 TEST_F(DeviceTransferTest, ACommitWithoutItsPointIsAnError) {
   const StateShape shape = ShapeOf(2, 1, 16, "full");
   auto state = NewState(shape);
