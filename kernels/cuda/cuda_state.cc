@@ -43,6 +43,7 @@ int64_t CudaState::bytes() const {
 void CudaState::ShareAll(const CudaState& parent) {
   tables_ = parent.tables_;
   tokens_ = parent.tokens_;
+  trunk_tokens_ = parent.tokens_;
   first_raw_ = parent.first_raw_;
   written_ = parent.written_;
   if (parent.progress_ != nullptr && !parent.progress_->Complete()) progress_ = parent.progress_;

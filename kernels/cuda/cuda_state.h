@@ -55,6 +55,9 @@ class CudaState : public State {
   // the pool.
   void Commit();
   void Abort();
+  // tokens() of the state that this one was branched from, then; 0: of none. The pages before are
+  // the same as those of other branches.
+  int64_t trunk_tokens() const { return trunk_tokens_; }
   int64_t step_rows() const { return step_rows_; }  // 0: no step is open
 
   // Takes pages for an import into this empty state; false when the pool has no more.
@@ -121,6 +124,7 @@ class CudaState : public State {
   DevicePagePool* const pool_;
   int64_t tokens_ = 0;
   int64_t first_raw_ = 0;
+  int64_t trunk_tokens_ = 0;
   int64_t step_rows_ = 0;
   int64_t written_ = 0;
   int64_t prepared_ = 0;                      // 0: PrepareImport has not been called

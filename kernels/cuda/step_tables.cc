@@ -105,6 +105,7 @@ Status StepTables::Begin(Batch batch, cudaStream_t stream) {
     item.first_token = state.tokens();
     item.first_row = first_row;
     item.rows = rows;
+    item.trunk_tokens = state.trunk_tokens();
     item.first_core_page = state.first_page(StatePart::kCore);
     item.core_pages = FillTable(state, StatePart::kCore, pointers);
     pointers += item.core_pages.size();

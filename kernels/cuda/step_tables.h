@@ -27,6 +27,7 @@ struct HostStepItem {
   int64_t first_token = 0;
   int32_t first_row = 0;
   int32_t rows = 0;
+  int64_t trunk_tokens = 0;     // CudaState::trunk_tokens()
   int64_t first_core_page = 0;  // that core_pages[0] is; 0
   int64_t first_raw_page = 0;
   absl::Span<std::byte* const> core_pages;  // device pointers, in host memory
