@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/gpu/emulator/block.h"
@@ -23,6 +24,17 @@ struct CopyInFlight {
   int bytes, valid_bytes;
 };
 
+// Of one thread: warpgroup_ops.h.
+struct ProductInFlight {
+  float* acc;
+  bool add;
+  std::vector<float> before;  // acc when it began; empty where a product of this acc flew already
+  std::vector<float> sums;    // what it adds
+  const uint32_t* a_from;
+  uint32_t a[4];                                         // as they were
+  std::vector<std::pair<const std::byte*, uint16_t>> b;  // likewise, of the first lane alone
+};
+
 enum class Wait { kNone, kWarp, kBarrier, kUntil, kReturned };
 
 struct Thread {
@@ -33,8 +45,10 @@ struct Thread {
   int barrier = 0;
   bool (*reached)(void*) = nullptr;
   void* reached_argument = nullptr;
-  std::vector<CopyInFlight> copies;  // in the order of their beginning
-  std::vector<size_t> groups;        // ends of closed groups in `copies`
+  std::vector<CopyInFlight> copies;       // in the order of their beginning
+  std::vector<size_t> groups;             // ends of closed groups in `copies`
+  std::vector<ProductInFlight> products;  // likewise
+  std::vector<size_t> product_groups;
 };
 
 struct Warp {
