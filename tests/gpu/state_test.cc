@@ -193,6 +193,35 @@ TEST_F(DevicePagePoolTest, KeepsFreePagesWithinItsLimit) {
   EXPECT_FALSE(pool.Fits(601));
 }
 
+// Pages that do not fill 2 MiB pieces share an allocation, as long as there is room for it.
+TEST_F(DevicePagePoolTest, PagesOfOddSizesShareAnAllocation) {
+  constexpr int64_t kPage = (int64_t{4} << 20) + (128 << 10);  // 8 of them are 33 MiB
+  DevicePagePool pool(10 * kPage, false, stream_.get());
+  const int64_t calls = emulator::Calls();
+  std::vector<DevicePage*> pages;
+  for (int i = 0; i < 10; ++i) {
+    pages.push_back(pool.Take(kPage));
+    ASSERT_NE(pages.back(), nullptr);
+    EXPECT_EQ(pool.used_bytes(), (i + 1) * kPage);
+    EXPECT_EQ(pool.pool_bytes(), i < 8 ? 8 * kPage : (i + 1) * kPage);
+  }
+  EXPECT_EQ(emulator::Calls(), calls + 3);
+  EXPECT_EQ(pool.Take(kPage), nullptr);
+  for (size_t i = 1; i < 8; ++i) {
+    EXPECT_EQ(pages[i]->data, pages[0]->data + static_cast<int64_t>(i) * kPage);
+  }
+  // A slab is given back when nobody has a page of it.
+  for (size_t i = 0; i < 7; ++i) pool.Release(pages[i]);
+  EXPECT_TRUE(pool.Fits(100));
+  EXPECT_EQ(pool.Take(100), nullptr);
+  pool.Release(pages[7]);
+  DevicePage* const other = pool.Take(100);
+  ASSERT_NE(other, nullptr);
+  EXPECT_EQ(pool.pool_bytes(), 2 * kPage + 100);
+  for (DevicePage* page : {pages[8], pages[9], other}) pool.Release(page);
+  EXPECT_EQ(pool.used_bytes(), 0);
+}
+
 TEST_F(DevicePagePoolTest, AFullDeviceIsNull) {
   DevicePagePool pool(int64_t{1} << 40, true, stream_.get());
   emulator::SetDeviceMemory(emulator::DeviceMemoryInUse() + 10000);
