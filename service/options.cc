@@ -71,13 +71,17 @@ void Declare(CLI::App& app, Options& o) {
                    "full | cca:g=16,w=1024,heads=query|kv | streaming:sinks=4,w=1024\n"
                    "(default: as the model's config.json says)")
       ->type_name("POLICY");
-  model->add_option("--backend", o.backend, "auto, cpu, or reference (slow, for checks)")
-      ->check(CLI::IsMember({"auto", "cpu", "reference"}))
+  model
+      ->add_option("--device", o.device,
+                   "What computes: cpu, cuda, auto (cuda where there is a GPU), or reference\n"
+                   "(slow, for checks)")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda", "reference"}))
       ->type_name("NAME");
   model
       ->add_option("--weights", o.weights,
-                   "How weights are held: f32, int8 (8.5 bits), int4 (4.5 bits)")
-      ->check(CLI::IsMember({"f32", "int8", "int4"}))
+                   "How weights are held: f32, int8 (8.5 bits) or int4 (4.5 bits) on the CPU;\n"
+                   "f32, bf16 or fp8 on a GPU (default: int8 on the CPU, bf16 on a GPU)")
+      ->check(CLI::IsMember({"f32", "bf16", "fp8", "int8", "int4"}))
       ->type_name("FORMAT");
   model
       ->add_option("--state-dtype", o.state_dtype,
@@ -103,7 +107,7 @@ void Declare(CLI::App& app, Options& o) {
   };
   size("--state-memory", o.state_memory_bytes,
        "Memory for states; 0: half of what the weights leave of the machine's,\n"
-       "or of the container's limit");
+       "or of the container's limit; nine tenths of what they leave of a GPU's");
   size("--disk-cap", o.disk_cap_bytes, "Text and states on disk together; 0: no cap");
   size("--max-document-bytes", o.max_document_bytes, "Largest text of a document");
   count("--max-document-tokens", o.max_document_tokens,
@@ -135,8 +139,12 @@ void Declare(CLI::App& app, Options& o) {
                                  int64_t high) {
     schedule->add_option(name, value, text)->check(CLI::Range(low, high))->type_name("N");
   };
-  tokens("--prefill-chunk", o.prefill_chunk, "Tokens read in a step while nobody waits for one", 16,
-         8192);
+  schedule
+      ->add_option("--prefill-chunk", o.prefill_chunk,
+                   "Tokens read in a step while nobody waits for one; 0: 512 on the CPU,\n"
+                   "2048 on a GPU")
+      ->check(CLI::IsMember({0}) | CLI::Range(16, 8192))
+      ->type_name("N");
   tokens("--min-prefill-chunk", o.min_prefill_chunk,
          "Tokens read in a step beside answers, at least", 1, 8192);
   schedule

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "kernels/device.h"
 
 namespace longleaf::service {
 
@@ -18,14 +19,14 @@ struct Options {
   // Model
   std::string model_path;
   std::string attention;             // empty: as config.json's `cca` says
-  std::string backend = "auto";      // auto, cpu, reference
-  std::string weights = "int8";      // f32, int8, int4
+  std::string device = "auto";       // auto, cpu, cuda, reference
+  std::string weights;               // f32, bf16, fp8, int8, int4; empty: as the device's defaults
   std::string state_dtype = "bf16";  // f32, bf16, int8
   std::string weight_cache;  // directory of packed weights; empty: <store>/weights; or "off"
   int64_t threads = 0;       // 0: one for each core
 
   // Limits
-  int64_t state_memory_bytes = 0;              // 0: half of what the weights leave
+  int64_t state_memory_bytes = 0;  // 0: half of what the weights leave; of a GPU, most of it
   int64_t disk_cap_bytes = int64_t{64} << 30;  // text and snapshots; 0: no cap but the disk
   int64_t max_document_bytes = int64_t{1} << 30;
   int64_t max_document_tokens = 0;     // 0: the model's context, less room for question and answer
@@ -44,7 +45,7 @@ struct Options {
   int64_t stream_idle_seconds = 120;      // a client must take a message in this time
 
   // Scheduling
-  int64_t prefill_chunk = 512;         // tokens read in a step while nobody waits for a token
+  int64_t prefill_chunk = 0;  // tokens read in a step while nobody waits for one; 0: the device's
   int64_t min_prefill_chunk = 16;      // and beside answers at least
   double max_slowdown = 1.6;           // how much longer reading may make the steps of answers
   int64_t max_running_questions = 64;  // questions answered at once; others wait their turn
@@ -59,6 +60,16 @@ struct Options {
   std::string log_level = "info";
   std::string log_format = "text";  // text, json
 };
+
+// What is chosen for the device where the operator has said nothing.
+struct DeviceDefaults {
+  const char* weights = nullptr;
+  int64_t prefill_chunk = 0;
+};
+constexpr DeviceDefaults DefaultsOf(kernels::Device device) {
+  return device == kernels::Device::kCuda ? DeviceDefaults{.weights = "bf16", .prefill_chunk = 2048}
+                                          : DeviceDefaults{.weights = "int8", .prefill_chunk = 512};
+}
 
 // Parses the command line, then the environment (LONGLEAF_*), then --config FILE; the first that
 // names an option wins. A --help or --version gives CANCELLED with the text to print as message;

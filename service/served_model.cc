@@ -10,6 +10,8 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "kernels/cpu/cpu_backend.h"
+#include "kernels/cuda/cuda_backend.h"
+#include "kernels/device.h"
 #include "kernels/state_rounding.h"
 #include "model/config.h"
 #include "model/core_state.h"
@@ -22,12 +24,21 @@ namespace {
 constexpr int64_t kQuestionReserve = 256;   // tokens kept free for a question
 constexpr int64_t kStepsOfQuestions = 256;  // rows of a step beside a document's chunk
 
+absl::StatusOr<kernels::WeightFormat> FormatOn(kernels::Device device, const Options& options) {
+  absl::StatusOr<kernels::WeightFormat> format = kernels::ParseWeightFormat(
+      options.weights.empty() ? DefaultsOf(device).weights : options.weights);
+  if (format.ok()) {
+    if (absl::Status status = kernels::CheckWeightFormat(device, *format); !status.ok()) {
+      return status;
+    }
+  }
+  return format;
+}
+
 // --state-memory, or half of what the weights leave. More than there is would be taken back by the
 // kernel, with the process, in the middle of somebody's answer.
-absl::StatusOr<int64_t> StateMemory(const Options& options, const model::Config& config,
-                                    kernels::WeightFormat format) {
+absl::StatusOr<int64_t> StateMemory(const Options& options, int64_t weights) {
   const int64_t machine = MachineMemory();
-  const int64_t weights = config.WeightBytes(format);
   const int64_t left = machine - weights;
   if (left <= 0 || options.state_memory_bytes > left) {
     return absl::ResourceExhaustedError(
@@ -40,15 +51,55 @@ absl::StatusOr<int64_t> StateMemory(const Options& options, const model::Config&
   return options.state_memory_bytes > 0 ? options.state_memory_bytes : left / 2;
 }
 
-absl::StatusOr<std::unique_ptr<kernels::Backend>> NewBackend(const Options& options,
-                                                             int64_t state_bytes) {
-  if (options.backend == "reference") {
-    return kernels::CreateReferenceBackend(state_bytes);
+absl::StatusOr<std::unique_ptr<kernels::Backend>> NewBackend(kernels::Device device,
+                                                             const Options& options,
+                                                             const model::Config& config) {
+  absl::StatusOr<kernels::WeightFormat> format = FormatOn(device, options);
+  if (device == kernels::Device::kCuda) {
+    absl::StatusOr<std::unique_ptr<kernels::Backend>> backend =
+        kernels::CreateCudaBackend({.state_capacity_bytes = options.state_memory_bytes});
+    if (backend.ok() && !format.ok()) {
+      return format.status();
+    }
+    return backend;
+  }
+  if (!format.ok()) {
+    return format.status();
+  }
+  absl::StatusOr<int64_t> state_bytes = StateMemory(options, config.WeightBytes(*format));
+  if (!state_bytes.ok()) {
+    return state_bytes.status();
+  }
+  if (device == kernels::Device::kReference) {
+    return kernels::CreateReferenceBackend(*state_bytes);
   }
   const int64_t threads = options.threads > 0
                               ? options.threads
                               : std::max<int64_t>(1, std::thread::hardware_concurrency());
-  return kernels::CreateCpuBackend({.threads = threads, .state_capacity_bytes = state_bytes});
+  return kernels::CreateCpuBackend({.threads = threads, .state_capacity_bytes = *state_bytes});
+}
+
+// What --state-memory 0 means on a GPU is known when the weights are there; and what is asked for
+// has to fit into what they leave.
+absl::StatusOr<int64_t> StateCapacity(kernels::Device device, const Options& options,
+                                      model::Transformer& transformer,
+                                      const kernels::Backend& backend) {
+  if (absl::Status status = transformer.NewState().status(); !status.ok()) {
+    return status;
+  }
+  const int64_t capacity = backend.memory().state_capacity_bytes;
+  if (device == kernels::Device::kCuda) {
+    absl::StatusOr<kernels::CudaDevice> found = kernels::FindCudaDevice();
+    if (!found.ok()) {
+      return found.status();
+    }
+    if (capacity > found->free_bytes) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("--state-memory ", options.state_memory_bytes, ": the weights leave ",
+                       found->free_bytes, " bytes of the GPU's memory"));
+    }
+  }
+  return capacity;
 }
 
 // What stored tokens depend on: the tokenizer, and where the document's text stands in a sequence.
@@ -69,31 +120,29 @@ absl::StatusOr<std::unique_ptr<ServedModel>> ServedModel::Load(const Options& op
   if (!wanted.ok()) {
     return wanted.status();
   }
-  absl::StatusOr<kernels::WeightFormat> weights = kernels::ParseWeightFormat(options.weights);
-  if (!weights.ok()) {
-    return weights.status();
-  }
   absl::StatusOr<kernels::DType> state_dtype = kernels::ParseStateType(options.state_dtype);
   if (!state_dtype.ok()) {
     return state_dtype.status();
   }
-  absl::StatusOr<int64_t> state_memory = StateMemory(options, *wanted, *weights);
-  if (!state_memory.ok()) {
-    return state_memory.status();
+  absl::StatusOr<kernels::DeviceBackend> made = kernels::MakeDeviceBackend(
+      options.device, [&](kernels::Device device) { return NewBackend(device, options, *wanted); });
+  if (!made.ok()) {
+    return made.status();
   }
-  m.state_capacity_bytes_ = *state_memory;
-  absl::StatusOr<std::unique_ptr<kernels::Backend>> backend =
-      NewBackend(options, m.state_capacity_bytes_);
-  if (!backend.ok()) {
-    return backend.status();
+  absl::StatusOr<kernels::WeightFormat> weights = FormatOn(made->device, options);
+  if (!weights.ok()) {
+    return weights.status();
   }
-  m.backend_ = *std::move(backend);
+  m.backend_ = std::move(made->backend);
   m.device_ = m.backend_->name();
+  m.no_cuda_ = std::move(made->no_cuda);
+  m.prefill_chunk_ =
+      options.prefill_chunk > 0 ? options.prefill_chunk : DefaultsOf(made->device).prefill_chunk;
 
   model::TransformerOptions transformer_options;
-  transformer_options.max_step_tokens = options.prefill_chunk + kStepsOfQuestions;
+  transformer_options.max_step_tokens = m.prefill_chunk_ + kStepsOfQuestions;
   transformer_options.max_step_outputs =
-      std::min<int64_t>(options.max_questions, options.prefill_chunk + kStepsOfQuestions);
+      std::min<int64_t>(options.max_questions, transformer_options.max_step_tokens);
   m.max_step_tokens_ = transformer_options.max_step_tokens;
   m.max_step_outputs_ = transformer_options.max_step_outputs;
   transformer_options.weights = *weights;
@@ -116,6 +165,12 @@ absl::StatusOr<std::unique_ptr<ServedModel>> ServedModel::Load(const Options& op
     return transformer.status();
   }
   m.transformer_ = *std::move(transformer);
+  absl::StatusOr<int64_t> capacity =
+      StateCapacity(made->device, options, *m.transformer_, *m.backend_);
+  if (!capacity.ok()) {
+    return capacity.status();
+  }
+  m.state_capacity_bytes_ = *capacity;
   m.shape_ = m.transformer_->shape();
   m.attention_overridden_ = m.transformer_->attention_overridden();
   const model::Config& config = m.transformer_->config();

@@ -29,6 +29,7 @@ class ServedModel {
   // ---- the engine's
   kernels::Backend& backend() { return *backend_; }
   model::Transformer& transformer() { return *transformer_; }
+  int64_t prefill_chunk() const { return prefill_chunk_; }  // --prefill-chunk, or the device's
   int64_t max_step_tokens() const { return max_step_tokens_; }
   int64_t max_step_outputs() const { return max_step_outputs_; }
 
@@ -61,6 +62,8 @@ class ServedModel {
   std::string fingerprint_hex() const;
   const std::string& display_name() const { return display_name_; }
   const std::string& device() const { return device_; }
+  // Why the CPU computes, when --device left the choice and there is no GPU to be had.
+  const std::string& no_cuda() const { return no_cuda_; }
 
  private:
   ServedModel() = default;
@@ -71,6 +74,7 @@ class ServedModel {
   std::unique_ptr<model::Prompt> prompt_;
   kernels::StateShape shape_;
   bool attention_overridden_ = false;
+  int64_t prefill_chunk_ = 0;
   int64_t max_step_tokens_ = 0;
   int64_t max_step_outputs_ = 0;
   int64_t context_length_ = 0;
@@ -80,6 +84,7 @@ class ServedModel {
   store::Digest token_fingerprint_ = {};
   std::string display_name_;
   std::string device_;
+  std::string no_cuda_;
 };
 
 }  // namespace longleaf::service

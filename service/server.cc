@@ -124,6 +124,9 @@ absl::Status Server::Rep::LoadModel() {
        {"seconds",
         absl::StrCat(
             std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count())}});
+  if (!model->no_cuda().empty()) {
+    log::Info("the CPU computes, not a GPU", {{"reason", model->no_cuda()}});
+  }
   ReportWeightCache(model->weight_cache());
   if (!model->config().unknown_keys.empty()) {
     log::Warn("config.json has keys that this server does not know",
@@ -144,7 +147,7 @@ absl::Status Server::Rep::LoadModel() {
 
 void Server::Rep::StartEngine() {
   EngineOptions engine_options;
-  engine_options.prefill_chunk = options.prefill_chunk;
+  engine_options.prefill_chunk = model->prefill_chunk();
   engine_options.min_prefill_chunk = options.min_prefill_chunk;
   engine_options.max_slowdown = options.max_slowdown;
   engine_options.max_running_questions = options.max_running_questions;

@@ -16,6 +16,7 @@
 #include "nlohmann/json.hpp"
 #include "service/eval/bench_case.h"
 #include "service/eval/commands.h"
+#include "service/eval/device_matmul.h"
 #include "service/eval/machine.h"
 #include "service/eval/session.h"
 #include "service/eval/table.h"
@@ -32,8 +33,11 @@ struct BenchOptions {
   std::string store;
   int64_t batch = 0;
   float temperature = 0;
+  bool memory_only = false;
   bool json = false;
 };
+
+constexpr int64_t kDeviceProduct = 8192;  // rows and columns of a GPU's yardstick
 
 struct Machine {
   std::string cpu = CpuName();
@@ -41,6 +45,7 @@ struct Machine {
   int64_t memory_bytes = MemoryBytes();
   double load_average = LoadAverage();
   std::string backend;
+  std::string matmul;  // whose, in which numbers
   double matmul_gflops = 0;
 };
 
@@ -55,6 +60,7 @@ nlohmann::ordered_json ToJson(const Machine& machine) {
           {"memory_bytes", machine.memory_bytes},
           {"load_average", machine.load_average},
           {"backend", machine.backend},
+          {"matmul", machine.matmul},
           {"matmul_gflops", machine.matmul_gflops}};
 }
 
@@ -107,7 +113,7 @@ void PrintTables(const std::vector<BenchResult>& runs, const Machine& machine, i
   absl::PrintF("%s, %d processors, %.0f GB, load %.2f; %s\n", machine.cpu, machine.cpus,
                static_cast<double>(machine.memory_bytes) / 1e9, machine.load_average,
                machine.backend);
-  absl::PrintF("oneDNN f32 matmul in this run: %.1f GFLOP/s\n\n", machine.matmul_gflops);
+  absl::PrintF("%s matmul in this run: %.1f GFLOP/s\n\n", machine.matmul, machine.matmul_gflops);
 
   Table speed({"tokens", "attention", "prefill s", "tokens/s", "GFLOP/s", "of matmul", "decode/s",
                "TTFT memory s", "TTFT disk s", "peak MB"});
@@ -145,6 +151,23 @@ void PrintTables(const std::vector<BenchResult>& runs, const Machine& machine, i
   if (batched) absl::PrintF("\nanswers at once, on one document:\n%s", batch.ToString());
 }
 
+// What this session's device multiplies at when nothing else is asked of it.
+absl::Status MeasureMatmul(Session& session, Machine& machine) {
+  absl::StatusOr<double> rate;
+  if (session.device() == kernels::Device::kCuda) {
+    const auto format = kernels::ParseWeightFormat(session.options().weights);
+    if (!format.ok()) return format.status();
+    machine.matmul = absl::StrCat("GPU ", session.options().weights);
+    rate = MeasureDeviceMatmul(session.backend(), *format, kDeviceProduct);
+  } else {
+    machine.matmul = "oneDNN f32";
+    rate = kernels::MeasureMatmulRate(session.options().threads);
+  }
+  if (!rate.ok()) return rate.status();
+  machine.matmul_gflops = std::max(machine.matmul_gflops, *rate / 1e9);
+  return absl::OkStatus();
+}
+
 absl::Status Run(const BenchOptions& options) {
   std::error_code error;
   const std::string folder =
@@ -162,17 +185,14 @@ absl::Status Run(const BenchOptions& options) {
     }
   }
 
-  if (options.batch > options.session.chunk) {
-    return absl::InvalidArgumentError(absl::StrCat("a batch of ", options.batch,
-                                                   " does not fit into a step of --chunk ",
-                                                   options.session.chunk));
+  if (const int64_t chunk = (*session)->options().chunk; options.batch > chunk) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a batch of ", options.batch, " does not fit into a step of --chunk ", chunk));
   }
 
   Machine machine;
   machine.backend = (*session)->backend().name();
-  auto rate = kernels::MeasureMatmulRate(options.session.threads);
-  if (!rate.ok()) return rate.status();
-  machine.matmul_gflops = *rate / 1e9;
+  if (absl::Status status = MeasureMatmul(**session, machine); !status.ok()) return status;
 
   std::vector<BenchResult> runs;
   for (const int64_t length : options.lengths) {
@@ -181,7 +201,7 @@ absl::Status Run(const BenchOptions& options) {
                                  {.tokens = length,
                                   .question_tokens = options.question_tokens,
                                   .decode_tokens = options.decode_tokens,
-                                  .store_folder = folder,
+                                  .store_folder = options.memory_only ? "" : folder,
                                   .batch = options.batch,
                                   .temperature = options.temperature});
       if (!result.ok()) return result.status();
@@ -189,9 +209,7 @@ absl::Status Run(const BenchOptions& options) {
     }
   }
   // The yardstick once more: the faster of the two is what the machine can do.
-  rate = kernels::MeasureMatmulRate(options.session.threads);
-  if (!rate.ok()) return rate.status();
-  machine.matmul_gflops = std::max(machine.matmul_gflops, *rate / 1e9);
+  if (absl::Status status = MeasureMatmul(**session, machine); !status.ok()) return status;
 
   if (options.json) {
     nlohmann::ordered_json list = nlohmann::ordered_json::array();
@@ -236,6 +254,8 @@ void AddBenchCommand(CLI::App& app, Action& chosen) {
       ->capture_default_str();
   command->add_option("--store", options->store,
                       "Folder on the disk to measure; default: the system's for temporary files");
+  command->add_flag("--memory-only", options->memory_only,
+                    "Store nothing: for states that no disk here has room for");
   command->add_flag("--json", options->json, "Print JSON");
   command->callback([options, &chosen] { chosen = [options] { return Run(*options); }; });
 }

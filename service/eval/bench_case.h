@@ -17,7 +17,7 @@ struct BenchPlan {
   int64_t tokens = 0;           // length of the document
   int64_t question_tokens = 0;  // of the question behind it
   int64_t decode_tokens = 0;    // generated after it
-  std::string store_folder;     // where a store of its own is made and removed again
+  std::string store_folder;     // where a store of its own is made and removed again; empty: none
   int64_t batch = 0;            // answers at once, besides; 0: not measured
   float temperature = 0;        // of those
 };

@@ -32,7 +32,7 @@ absl::Status Run(const LogitsOptions& options) {
   const auto count = static_cast<int64_t>(tokens->size());
   const int64_t outputs = options.last > 0 ? std::min(options.last, count) : count;
 
-  auto session = Session::Open(options.session, options.session.chunk);
+  auto session = Session::Open(options.session, /*wanted_outputs=*/0);
   if (!session.ok()) return session.status();
   auto policies =
       (*session)->Policies(options.attention.empty() ? std::vector<std::string>{}

@@ -124,7 +124,7 @@ void PrintTable(const nlohmann::ordered_json& runs) {
 }
 
 absl::Status Run(const PerplexityOptions& options) {
-  auto session = Session::Open(options.session, options.session.chunk);
+  auto session = Session::Open(options.session, /*wanted_outputs=*/0);
   if (!session.ok()) return session.status();
   auto text_model = TextModel::Load(**session);
   if (!text_model.ok()) return text_model.status();

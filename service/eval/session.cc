@@ -6,6 +6,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "kernels/cpu/cpu_backend.h"
+#include "kernels/cuda/cuda_backend.h"
 #include "kernels/state_rounding.h"
 #include "service/eval/machine.h"
 
@@ -14,13 +15,19 @@ namespace {
 
 constexpr int64_t kKeptWeights = 8;  // files of --weight-cache: several models, several formats
 
-absl::StatusOr<std::unique_ptr<kernels::Backend>> MakeBackend(const SessionOptions& options) {
+absl::StatusOr<std::unique_ptr<kernels::Backend>> MakeBackend(kernels::Device device,
+                                                              int64_t threads) {
   // Weights and activations need room beside the states.
   const int64_t state_bytes = MemoryBytes() / 2;
-  return options.device == "reference"
-             ? kernels::CreateReferenceBackend(state_bytes)
-             : kernels::CreateCpuBackend(
-                   {.threads = options.threads, .state_capacity_bytes = state_bytes});
+  switch (device) {
+    case kernels::Device::kReference:
+      return kernels::CreateReferenceBackend(state_bytes);
+    case kernels::Device::kCuda:
+      return kernels::CreateCudaBackend({});
+    case kernels::Device::kCpu:
+      break;
+  }
+  return kernels::CreateCpuBackend({.threads = threads, .state_capacity_bytes = state_bytes});
 }
 
 }  // namespace
@@ -28,11 +35,13 @@ absl::StatusOr<std::unique_ptr<kernels::Backend>> MakeBackend(const SessionOptio
 void AddSessionFlags(CLI::App& command, SessionOptions& options) {
   command.add_option("--model", options.model, "Model directory, as Hugging Face lays it out")
       ->required();
-  command.add_option("--device", options.device, "What computes")
-      ->check(CLI::IsMember({"cpu", "reference"}))
+  command
+      .add_option("--device", options.device,
+                  "What computes; auto: cuda where there is a GPU, else cpu")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda", "reference"}))
       ->capture_default_str();
   command.add_option("--weights", options.weights, "How weights are held")
-      ->check(CLI::IsMember({"f32", "int8", "int4"}))
+      ->check(CLI::IsMember({"f32", "bf16", "fp8", "int8", "int4"}))
       ->capture_default_str();
   command
       .add_option("--state-dtype", options.state_dtype, "How keys and values of states are held")
@@ -43,8 +52,10 @@ void AddSessionFlags(CLI::App& command, SessionOptions& options) {
   command.add_option("--threads", options.threads, "0: one for each processor")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  command.add_option("--chunk", options.chunk, "Tokens read in one step")
-      ->check(CLI::Range(int64_t{1}, int64_t{65536}))
+  command
+      .add_option("--chunk", options.chunk,
+                  "Tokens read in one step; 0: 512 on the CPU, 2048 on a GPU")
+      ->check(CLI::Range(int64_t{0}, int64_t{65536}))
       ->capture_default_str();
 }
 
@@ -58,15 +69,23 @@ void AddAttentionFlag(CLI::App& command, std::vector<std::string>& policies) {
 absl::StatusOr<std::unique_ptr<Session>> Session::Open(const SessionOptions& options,
                                                        int64_t wanted_outputs) {
   std::unique_ptr<Session> session(new Session(options));
-  auto backend = MakeBackend(options);
-  if (!backend.ok()) return backend.status();
-  session->backend_ = *std::move(backend);
+  auto made = kernels::MakeDeviceBackend(options.device, [&options](kernels::Device device) {
+    return MakeBackend(device, options.threads);
+  });
+  if (!made.ok()) return made.status();
+  session->device_ = made->device;
+  session->backend_ = std::move(made->backend);
+  int64_t& chunk = session->options_.chunk;
+  if (chunk == 0) chunk = made->device == kernels::Device::kCuda ? kCudaChunk : kCpuChunk;
   model::TransformerOptions transformer_options;
-  transformer_options.max_step_tokens = options.chunk;
-  transformer_options.max_step_outputs = wanted_outputs;
+  transformer_options.max_step_tokens = chunk;
+  transformer_options.max_step_outputs = wanted_outputs > 0 ? wanted_outputs : chunk;
   transformer_options.first_position = options.first_position;
   auto weights = kernels::ParseWeightFormat(options.weights);
   if (!weights.ok()) return weights.status();
+  if (absl::Status status = kernels::CheckWeightFormat(made->device, *weights); !status.ok()) {
+    return status;
+  }
   transformer_options.weights = *weights;
   auto state_dtype = kernels::ParseStateType(options.state_dtype);
   if (!state_dtype.ok()) return state_dtype.status();

@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "kernels/backend.h"
+#include "kernels/device.h"
 #include "model/config.h"
 #include "model/transformer.h"
 #include "service/eval/cost.h"
@@ -19,15 +20,18 @@
 namespace longleaf::service::eval {
 
 struct SessionOptions {
-  std::string model;           // directory
-  std::string device = "cpu";  // or "reference"
+  std::string model;            // directory
+  std::string device = "auto";  // auto, cpu, cuda, reference
   std::string weights = "f32";
   std::string state_dtype = "f32";
   std::string weight_cache;  // directory of packed weights; empty: none
   int64_t threads = 0;       // 0: one for each processor
-  int64_t chunk = 512;       // tokens of a step while a text is read
+  int64_t chunk = 0;         // tokens of a step while a text is read; 0: as kCpuChunk, kCudaChunk
   int64_t first_position = 0;
 };
+
+inline constexpr int64_t kCpuChunk = 512;
+inline constexpr int64_t kCudaChunk = 2048;
 
 // Declares the flags for the above but first_position.
 void AddSessionFlags(CLI::App& command, SessionOptions& options);
@@ -37,14 +41,16 @@ void AddAttentionFlag(CLI::App& command, std::vector<std::string>& policies);
 // Not thread-safe.
 class Session {
  public:
-  // Loads the model. `wanted_outputs`: the most rows of one step whose logits will be wanted.
+  // Loads the model. `wanted_outputs`: the most rows of one step whose logits will be wanted, 0 for
+  // all of them.
   static absl::StatusOr<std::unique_ptr<Session>> Open(const SessionOptions& options,
                                                        int64_t wanted_outputs = 1);
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
   const std::string& model_directory() const { return options_.model; }
-  const SessionOptions& options() const { return options_; }
+  const SessionOptions& options() const { return options_; }  // the chunk as it was chosen
+  kernels::Device device() const { return device_; }
   const model::Config& config() const { return transformer_->config(); }
   kernels::Backend& backend() { return *backend_; }
 
@@ -74,7 +80,8 @@ class Session {
  private:
   explicit Session(SessionOptions options) : options_(std::move(options)) {}
 
-  const SessionOptions options_;
+  SessionOptions options_;
+  kernels::Device device_ = kernels::Device::kCpu;
   std::unique_ptr<kernels::Backend> backend_;
   std::unique_ptr<model::Transformer> transformer_;
 };

@@ -29,7 +29,7 @@ struct VerifyStoreOptions {
   std::string store;
   std::string model;
   std::string attention;
-  std::string weights = Options().weights;  // the server's
+  std::string weights = DefaultsOf(kernels::Device::kCpu).weights;  // a server's
   std::string state_dtype = Options().state_dtype;
   bool json = false;
 };
@@ -184,8 +184,10 @@ void AddVerifyStoreCommand(CLI::App& app, Action& chosen) {
                       "Also look into the snapshots of this model directory");
   command->add_option("--attention", options->attention,
                       "With --model: the server's --attention, where it has one");
-  command->add_option("--weights", options->weights, "With --model: the server's --weights")
-      ->check(CLI::IsMember({"f32", "int8", "int4"}))
+  command
+      ->add_option("--weights", options->weights,
+                   "With --model: the server's --weights (bf16 if it ran on a GPU)")
+      ->check(CLI::IsMember({"f32", "bf16", "fp8", "int8", "int4"}))
       ->capture_default_str();
   command
       ->add_option("--state-dtype", options->state_dtype,

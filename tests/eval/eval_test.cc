@@ -165,6 +165,28 @@ TEST(EvalTest, BadArgumentsGiveOneClearLine) {
   }
 }
 
+TEST(EvalTest, CudaIsNotReplacedByTheCpu) {
+  const ProgramResult result = RunEval(
+      {"bench", "--model", kDemo, "--length", "64", "--device", "cuda", "--weights", "int8"});
+  // Without a GPU, or without CUDA in this build: 1. Where there is all of it, int8 is refused: 2.
+  EXPECT_TRUE(result.exit_code == 1 || result.exit_code == 2) << result.err;
+  EXPECT_THAT(result.err, HasSubstr(result.exit_code == 1 ? "--device cuda: " : "--weights int8"));
+  EXPECT_EQ(result.out, "");
+}
+
+TEST(EvalTest, BenchStoresNothingWhenToldSo) {
+  const std::string scratch = ScratchFolder();
+  const ProgramResult result = RunEval({"bench", "--model", kDemo, "--length", "256", "--device",
+                                        "cpu", "--memory-only", "--json", "--store", scratch});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const auto report = nlohmann::json::parse(result.out, nullptr, false);
+  ASSERT_TRUE(report.is_object()) << result.out;
+  EXPECT_EQ(report["runs"][0]["state_bytes"], 0);
+  EXPECT_EQ(report["runs"][0]["save_seconds"], 0);
+  EXPECT_GT(report["runs"][0]["ttft_memory_seconds"], 0);
+  EXPECT_GT(report["runs"][0]["memory_state_bytes"], 0);
+}
+
 TEST(EvalTest, BenchMeasuresEverythingOnTheDemoModel) {
   const ProgramResult result = RunEval({"bench", "--model", kDemo, "--length", "2048",
                                         "--attention", "cca:g=8,w=64,heads=query", "--attention",

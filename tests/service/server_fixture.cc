@@ -43,6 +43,7 @@ void ServerTest::SetUp() {
   options_.metrics_listen = "127.0.0.1:0";
   options_.store_path = directory_ + "/store";
   options_.model_path = LONGLEAF_SOURCE_DIR "/model/demo";
+  options_.device = "cpu";
   // Where batches and restarts must give the very same text, rounding may not decide.
   options_.weights = "f32";
   options_.state_dtype = "f32";

@@ -56,6 +56,7 @@ service::Options SoakOptions(const std::string& store) {
   options.metrics_listen = "127.0.0.1:0";
   options.store_path = store;
   options.model_path = LONGLEAF_SOURCE_DIR "/model/demo";
+  options.device = "cpu";
   // Answers are held against answers given alone: rounding may not decide.
   options.weights = "f32";
   options.state_dtype = "f32";
@@ -86,6 +87,8 @@ void ServerProcess::Launch(const service::Options& options) {
                                         options.model_path,
                                         "--store",
                                         options.store_path,
+                                        "--device",
+                                        options.device,
                                         "--weights",
                                         options.weights,
                                         "--state-dtype",

@@ -41,10 +41,34 @@ TEST(Options, StatesHaveAType) {
   }
 }
 
+TEST(Options, TheDeviceDecidesWhatIsNotSaid) {
+  const absl::StatusOr<Options> silent = Parse({"--model", "m"});
+  ASSERT_TRUE(silent.ok()) << silent.status();
+  EXPECT_EQ(silent->device, "auto");
+  EXPECT_EQ(silent->weights, "");
+  EXPECT_EQ(silent->prefill_chunk, 0);
+  EXPECT_STREQ(DefaultsOf(kernels::Device::kCpu).weights, "int8");
+  EXPECT_STREQ(DefaultsOf(kernels::Device::kCuda).weights, "bf16");
+  for (const char* device : {"auto", "cpu", "cuda", "reference"}) {
+    const absl::StatusOr<Options> options = Parse({"--model", "m", "--device", device});
+    ASSERT_TRUE(options.ok()) << options.status();
+    EXPECT_EQ(options->device, device);
+  }
+  for (const char* weights : {"f32", "bf16", "fp8", "int8", "int4"}) {
+    EXPECT_EQ(Parse({"--model", "m", "--weights", weights})->weights, weights);
+  }
+  for (const char* chunk : {"0", "16", "8192"}) {
+    EXPECT_TRUE(Parse({"--model", "m", "--prefill-chunk", chunk}).ok()) << chunk;
+  }
+}
+
 TEST(Options, MistakesAreOneLine) {
   for (const std::vector<const char*>& bad :
        std::vector<std::vector<const char*>>{{"--model", "m", "--threads", "many"},
                                              {"--model", "m", "--prefill-chunk", "1"},
+                                             {"--model", "m", "--prefill-chunk", "8193"},
+                                             {"--model", "m", "--device", "gpu"},
+                                             {"--model", "m", "--weights", "f16"},
                                              {"--model", "m", "--no-such-flag"},
                                              {"--model", "m", "--log-level", "loud"},
                                              {"--model", "m", "--state-dtype", "f16"},
@@ -58,8 +82,8 @@ TEST(Options, HelpNamesEveryFlag) {
   const absl::Status help = Parse({"--help"}).status();
   ASSERT_TRUE(absl::IsCancelled(help));
   for (const char* flag :
-       {"--listen", "--store", "--model", "--attention", "--state-memory", "--state-dtype",
-        "--disk-cap", "--config", "--drain-seconds", "LONGLEAF_"}) {
+       {"--listen", "--store", "--model", "--device", "--attention", "--state-memory",
+        "--state-dtype", "--disk-cap", "--config", "--drain-seconds", "LONGLEAF_"}) {
     EXPECT_THAT(std::string(help.message()), ::testing::HasSubstr(flag));
   }
 }
