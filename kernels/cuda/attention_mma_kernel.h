@@ -124,7 +124,6 @@ __device__ __forceinline__ void CopyStage(const MmaUnit& unit, const std::byte* 
   }
   if constexpr (Layout::kScaled) {
     const std::byte* const scales = page + unit.scales[part][kind];
-#pragma unroll
     for (int row = thread; row < Layout::kKeys; row += kThreads) {
       CpAsync4(stage + Layout::kScales + row * 4, scales + row * 4,
                begin <= row && row < end ? 4 : 0);
@@ -132,14 +131,12 @@ __device__ __forceinline__ void CopyStage(const MmaUnit& unit, const std::byte* 
   }
 }
 
-// Four elements of a query, times `factor`, to their place in shared memory.
+// Four elements of a query to their place in shared memory.
 template <typename Layout>
-__device__ __forceinline__ void PutQuery(std::byte* query, int k, float4 q, float factor) {
+__device__ __forceinline__ void PutQuery(std::byte* query, int k, float4 q) {
   // Of i8, elements 0 and 2 are neighbours there, and 1 and 3.
-  const uint32_t low =
-      Layout::kScaled ? PackBf16(q.x * factor, q.z * factor) : PackBf16(q.x * factor, q.y * factor);
-  const uint32_t high =
-      Layout::kScaled ? PackBf16(q.y * factor, q.w * factor) : PackBf16(q.z * factor, q.w * factor);
+  const uint32_t low = Layout::kScaled ? PackBf16(q.x, q.z) : PackBf16(q.x, q.y);
+  const uint32_t high = Layout::kScaled ? PackBf16(q.y, q.w) : PackBf16(q.z, q.w);
   *reinterpret_cast<uint32_t*>(query + Layout::QueryPlace(k) * 2) = low;
   *reinterpret_cast<uint32_t*>(query + Layout::QueryPlace(k + (Layout::kScaled ? 1 : 2)) * 2) =
       high;
@@ -176,9 +173,8 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps* kMTiles == 8 ? 2 : 1)
   CpAsyncCommit();
   if (of.pages > 1) next = page_at(1);
 
-  // Queries, with the factor of the scores, and what they see. Slots without a row see what the
+  // Queries, and what they see. Slots without a row see what the
   // last one sees.
-  const float factor = 1.4426950408889634f / sqrtf(static_cast<float>(kD));
   for (int i = thread; i < Block::kSlots * (kD / 4); i += Block::kThreads) {
     const int slot = i / (kD / 4), k = i % (kD / 4) * 4;
     float4 q = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
@@ -187,7 +183,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps* kMTiles == 8 ? 2 : 1)
       q = *reinterpret_cast<const float4*>(arguments.qkv + row.row * arguments.shape.qkv_cols() +
                                            int64_t{first_head + slot % pack} * kD + k);
     }
-    PutQuery<Layout>(stages + Block::kQueries + slot * Layout::kQueryRow, k, q, factor);
+    PutQuery<Layout>(stages + Block::kQueries + slot * Layout::kQueryRow, k, q);
   }
   for (int slot = thread; slot < Block::kSlots; slot += Block::kThreads) {
     const int32_t row = (slot < slots ? slot : slots - 1) / pack;
@@ -265,7 +261,8 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps* kMTiles == 8 ? 2 : 1)
         const int64_t partial = (int64_t{unit.partial} + row) * heads + head;
         tile.Store(m, half, 1.0f, lane, arguments.partial_out + partial * kD);
         if (lane % 4 == 0) {
-          arguments.partial_max_sum[partial] = make_float2(tile.largest[m][half], total);
+          arguments.partial_max_sum[partial] =
+              make_float2(__fmul_rn(tile.largest[m][half], Layout::kFactor), total);
         }
       }
     }

@@ -31,6 +31,11 @@ struct MmaLayout {
   static constexpr int kScales = kKeys * kRow;  // where the scales of a stage begin
   static constexpr int kStage = kScales + (kScaled ? kKeys * 4 : 0);
   static constexpr int kQueryRow = kD * 2 + kPad;
+  // log2(e) / sqrt(kD): from a product to the power of 2 that its weight is.
+  static_assert(kD == 64 || kD == 96 || kD == 128);
+  static constexpr float kFactor = 1.4426950408889634f * (kD == 64   ? 0.125f
+                                                          : kD == 96 ? 0.10206207261596575f
+                                                                     : 0.08838834764831845f);
 
   // Where element k of a query is stored.
   static constexpr int QueryPlace(int k) {
@@ -60,8 +65,8 @@ struct MmaTile {
 
   float sums[kMTiles][kD / 8][4];      // of values
   float scores[kMTiles][kColumns][4];  // then weights, of the newest page
-  float largest[kMTiles][2];
-  float total[kMTiles][2];  // this lane's part of the sum of the weights
+  float largest[kMTiles][2];           // score
+  float total[kMTiles][2];             // this lane's part of the sum of the weights
 
   __device__ __forceinline__ void Clear() {
 #pragma unroll
@@ -153,9 +158,11 @@ struct MmaTile {
         }
         most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, 1));
         most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, 2));
-        const float base = most == -INFINITY ? 0.0f : most;  // a row may see nothing yet
+        // A row may see nothing yet.
+        const float base = most == -INFINITY ? 0.0f : __fmul_rn(most, Layout::kFactor);
         grew = grew || most != largest[m][half];
-        shrink[m][half] = Exp2Approximate(largest[m][half] - base);
+        // Exactly 1 where nothing has grown: whether other rows have must not show.
+        shrink[m][half] = Exp2Approximate(__fmul_rn(largest[m][half], Layout::kFactor) - base);
         largest[m][half] = most;
         float sum = 0.0f;
 #pragma unroll
@@ -163,7 +170,7 @@ struct MmaTile {
 #pragma unroll
           for (int i = 0; i < 2; ++i) {
             float& score = scores[m][n][2 * half + i];
-            score = Exp2Approximate(score - base);
+            score = Exp2Approximate(fmaf(score, Layout::kFactor, -base));
             sum += score;
           }
         }

@@ -6,6 +6,7 @@
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
 
+#include <bit>
 #include <cmath>
 #include <cstdint>
 
@@ -44,6 +45,11 @@ inline void MmaS8(int32_t (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t
 inline float Exp2Approximate(float x) { return std::exp2(x); }
 inline uint32_t PackBf16(float low, float high) {
   return uint32_t{emulator::RoundToBf16(high)} << 16 | emulator::RoundToBf16(low);
+}
+
+inline uint32_t SubtractBf16x2(uint32_t a, uint32_t b) {
+  const auto half = [](uint32_t bits) { return std::bit_cast<float>(bits & 0xffff0000u); };
+  return PackBf16(half(a << 16) - half(b << 16), half(a) - half(b));
 }
 
 inline void BarrierSync(int id, int threads) { emulator::Barrier(id, threads); }
