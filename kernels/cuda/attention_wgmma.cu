@@ -12,6 +12,7 @@
 
 #include "kernels/cuda/attention_kernels.h"
 #include "kernels/cuda/attention_tile.h"
+#include "kernels/cuda/attention_wgmma_part.h"
 #include "kernels/cuda/hopper_ptx.h"
 #include "kernels/cuda/ptx.h"
 #include "kernels/cuda/runtime.h"
@@ -19,19 +20,16 @@
 namespace longleaf::kernels::cuda {
 namespace {
 
-constexpr int kConsumers = 2;                            // warpgroups that multiply
-constexpr int kThreads = (1 + kConsumers) * kWarpgroup;  // the first one loads
-constexpr int kSlots = 64;                               // of a warpgroup
-constexpr int kStages = 8;  // tiles in the ring: keys, values, keys, ...
-constexpr int kFlying = 3;  // of them, copies under way beside those begun
-constexpr int kTokens = static_cast<int>(kPageTokens);          // of a tile
-constexpr int kSteps = kTokens / 16;                            // products over a tile's tokens
+constexpr int kConsumers = 2;                                   // warpgroups that multiply
+constexpr int kThreads = (1 + kConsumers) * kWarpgroup;         // the first one loads
+constexpr int kSlots = 64;                                      // of a warpgroup
+constexpr int kStages = 8;                                      // tiles in the ring
 constexpr int kLoaderRegisters = 56, kConsumerRegisters = 224;  // 56 + 2 * 224 = 3 * 168
 constexpr float kLog2E = 1.44269504088896340736f;
 static_assert(kSlots * kConsumers == kUnitSlots);
-static_assert(kStages > kFlying + 2 && kStages % 2 == 0);
 
-// The block's shared memory.
+// The block's shared memory. The keys of the unit's page i are tile 2 i of the ring, its values the
+// next.
 template <int kHeadDim>
 struct Ring {
   alignas(1024) std::byte tiles[kStages][WgmmaTile<kHeadDim>::kBytes];
@@ -40,9 +38,9 @@ struct Ring {
   Sight sights[kUnitSlots];
 };
 
-// Tile n of the ring is used for the (n / kStages)-th time, which is phase parity n / kStages % 2.
-__device__ __forceinline__ int Stage(int64_t n) { return static_cast<int>(n % kStages); }
-__device__ __forceinline__ uint32_t Parity(int64_t n) {
+// Tile n is the (n / kStages)-th one in its place, which is phase parity n / kStages % 2.
+__device__ __forceinline__ int Stage(int32_t n) { return n % kStages; }
+__device__ __forceinline__ uint32_t Parity(int32_t n) {
   return static_cast<uint32_t>(n / kStages % 2);
 }
 
@@ -61,11 +59,9 @@ __device__ __forceinline__ void CopyTile(const std::byte* from, int64_t begin, i
     CpAsync16(to + Tile::Offset(row, n % Tile::kRowPieces), from + n * 16,
               row >= begin && row < end ? 16 : 0);
   }
-  CpAsyncCommit();
 }
 
-// All keys and values of the unit in order, as the ring has room for them. A tile is full when all
-// threads have seen their own copies arrive.
+// All keys and values of the unit in order, as the ring has room for them.
 template <int kHeadDim>
 __device__ __forceinline__ void Load(const AttentionArguments& arguments, const AttentionUnit& unit,
                                      int32_t first_head, Ring<kHeadDim>& ring) {
@@ -73,11 +69,7 @@ __device__ __forceinline__ void Load(const AttentionArguments& arguments, const 
   const StepItem& item = arguments.items[unit.item];
   const PageSequence pages =
       PagesBetween(unit.core_begin, unit.core_end, unit.raw_begin, unit.raw_end);
-  const auto arrived = [&ring](int64_t n) {
-    FenceForProducts();
-    PhaseArrive(&ring.full[Stage(n)]);
-  };
-  int64_t n = 0;
+  int32_t n = 0;
   for (int64_t i = 0; i < pages.size(); ++i) {
     const bool core = pages.IsCore(i);
     const int64_t page = pages.Page(i);
@@ -92,239 +84,80 @@ __device__ __forceinline__ void Load(const AttentionArguments& arguments, const 
       CopyTile<kHeadDim>(memory + (values != 0 ? layout.values(arguments.layer, head)
                                                : layout.keys(arguments.layer, head)),
                          begin, end, ring.tiles[Stage(n)]);
-      if (n >= kFlying) {
-        CpAsyncWait<kFlying>();
-        arrived(n - kFlying);
-      }
+      PhaseArriveWhenCopied(&ring.full[Stage(n)]);
     }
   }
-  CpAsyncWait<0>();
-  for (int64_t rest = n < kFlying ? 0 : n - kFlying; rest < n; ++rest) arrived(rest);
 }
 
 // ---- The multiplying warpgroups ----------------------------------------------------------------
 
-// One thread's part of a warpgroup's 64 slots: of its two slots, the elements that hopper_ptx.h
-// says.
-template <int kHeadDim>
-struct Part {
-  uint32_t queries[kHeadDim / 16][4];
-  uint32_t weights[kSteps][4];
-  float scores[kTokens / 2];
-  float out[kHeadDim / 2];
-  float largest[2];  // score, as the product gave it
-  float weight[2];   // sum over this thread's tokens
+// The two warpgroups take turns at beginning products, so that one softens its scores while the
+// other's products run. Barriers 1 and 2 of the block are their turns.
+class Turns {
+ public:
+  // `both`: there are two. The first turn is that of warpgroup 1.
+  __device__ explicit Turns(bool both)
+      : both_(both), mine_(static_cast<int>(threadIdx.x) / kWarpgroup) {
+    if (both_ && mine_ == 2) BarrierArrive(1, 2 * kWarpgroup);
+  }
+  __device__ void Await() const {
+    if (both_) BarrierSync(mine_, 2 * kWarpgroup);
+  }
+  // `last`: this warpgroup will not wait for another turn. What is given after the last turn of the
+  // other would never be taken.
+  __device__ void Give(bool last) const {
+    if (both_ && !(last && mine_ == 2)) BarrierArrive(3 - mine_, 2 * kWarpgroup);
+  }
+
+ private:
+  const bool both_;
+  const int mine_;
 };
 
-// The thread's first slot of the unit; the other is 8 further on.
-__device__ __forceinline__ int32_t FirstSlot() {
-  const int32_t thread = static_cast<int32_t>(threadIdx.x) - kWarpgroup;
-  return thread / 32 * 16 + thread % 32 / 4;
-}
-__device__ __forceinline__ int32_t Quarter() { return static_cast<int32_t>(threadIdx.x) % 4; }
-
+// Scores, softmax and sums over all `pages`, of which there is one at least.
 template <int kHeadDim>
-__device__ __forceinline__ void LoadQueries(const AttentionArguments& arguments,
-                                            const AttentionUnit& unit, int32_t pack,
-                                            int32_t first_head, Part<kHeadDim>& part) {
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    const int32_t slot = FirstSlot() + 8 * half;
-    const float* from = nullptr;
-    if (slot < unit.rows * pack) {
-      const AttentionRow row = arguments.rows[unit.first_row + slot / pack];
-      from = arguments.qkv + row.row * arguments.shape.qkv_cols() +
-             int64_t{first_head + slot % pack} * kHeadDim;
-    }
-#pragma unroll
-    for (int k = 0; k < kHeadDim / 8; ++k) {
-      float2 two = make_float2(0.0f, 0.0f);
-      if (from != nullptr) two = *reinterpret_cast<const float2*>(from + 8 * k + 2 * Quarter());
-      part.queries[k / 2][k % 2 * 2 + half] = PackBf16(two.x, two.y);
-    }
-  }
-}
-
-// scores = queries keys^T, begun.
-template <int kHeadDim>
-__device__ __forceinline__ void BeginScores(const std::byte* keys, Part<kHeadDim>& part) {
-  using Tile = WgmmaTile<kHeadDim>;
-  const uint64_t tile = ProductTile<Tile::kRowBytes>(keys, 16, Tile::kGroupBytes);
-#pragma unroll
-  for (int k = 0; k < kHeadDim / 16; ++k) {
-    const int at =
-        k * 16 / Tile::kBlockColumns * Tile::kBlockBytes + k * 16 % Tile::kBlockColumns * 2;
-    Product<false>(part.scores, part.queries[k], AdvanceTile(tile, at), k > 0);
-  }
-  ProductsCommit();
-}
-
-// out += weights values, begun.
-template <int kHeadDim>
-__device__ __forceinline__ void BeginSums(const std::byte* values, Part<kHeadDim>& part) {
-  using Tile = WgmmaTile<kHeadDim>;
-  const uint64_t tile = ProductTile<Tile::kRowBytes>(values, Tile::kBlockBytes, Tile::kGroupBytes);
-#pragma unroll
-  for (int k = 0; k < kSteps; ++k) {
-    Product<true>(part.out, part.weights[k], AdvanceTile(tile, 2 * k * Tile::kGroupBytes), true);
-  }
-  ProductsCommit();
-}
-
-// Takes out the scores of tokens that a slot does not see. `first`: the tile's first token.
-template <int kHeadDim>
-__device__ __forceinline__ void Mask(bool core, int64_t first, const Sight* sights,
-                                     Part<kHeadDim>& part) {
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    const Sight sight = sights[FirstSlot() + 8 * half];
-    // Tokens of the tile begin .. end-1 are seen.
-    const int64_t begin = core ? 0 : sight.raw_begin - first;
-    const int64_t end = (core ? sight.cores : sight.raw_end) - first;
-    const int low = begin < 0 ? 0 : begin < kTokens ? static_cast<int>(begin) : kTokens;
-    const int high = end < 0 ? 0 : end < kTokens ? static_cast<int>(end) : kTokens;
-#pragma unroll
-    for (int i = 0; i < kTokens / 4; ++i) {
-      const int token = i / 2 * 8 + 2 * Quarter() + i % 2;
-      float& score = part.scores[i / 2 * 4 + half * 2 + i % 2];
-      if (token < low || token >= high) score = -INFINITY;
-    }
-  }
-}
-
-// Scores to weights, by the largest score so far. fading: by how much earlier sums count less.
-template <int kHeadDim>
-__device__ __forceinline__ void Soften(float scale, Part<kHeadDim>& part, float (&fading)[2]) {
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    float largest = part.largest[half];
-#pragma unroll
-    for (int i = 0; i < kTokens / 4; ++i) {
-      largest = fmaxf(largest, part.scores[i / 2 * 4 + half * 2 + i % 2]);
-    }
-    largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, 1));
-    largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, 2));
-    const float reference = largest == -INFINITY ? 0.0f : largest * scale;
-    fading[half] = Exp2Approximate(part.largest[half] * scale - reference);
-    part.largest[half] = largest;
-    float sum = 0;
-#pragma unroll
-    for (int i = 0; i < kTokens / 4; ++i) {
-      float& score = part.scores[i / 2 * 4 + half * 2 + i % 2];
-      score = Exp2Approximate(score * scale - reference);
-      sum += score;
-    }
-    part.weight[half] = part.weight[half] * fading[half] + sum;
-  }
-}
-
-// The softened scores as the next products take them.
-template <int kHeadDim>
-__device__ __forceinline__ void RoundWeights(Part<kHeadDim>& part) {
-#pragma unroll
-  for (int i = 0; i < kTokens / 4; ++i) {
-    part.weights[i / 4][i % 4] = PackBf16(part.scores[2 * i], part.scores[2 * i + 1]);
-  }
-}
-
-template <int kHeadDim>
-__device__ __forceinline__ void Fade(const float (&fading)[2], Part<kHeadDim>& part) {
-#pragma unroll
-  for (int i = 0; i < kHeadDim / 2; ++i) part.out[i] *= fading[i / 2 % 2];
-}
-
-// The results of the thread's slots, or their partial results.
-template <int kHeadDim>
-__device__ __forceinline__ void Store(const AttentionArguments& arguments,
-                                      const AttentionUnit& unit, int32_t pack, int32_t first_head,
-                                      float scale, Part<kHeadDim>& part) {
-  const int32_t heads = arguments.shape.query_heads;
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    float weight = part.weight[half];
-    weight += __shfl_xor_sync(0xffffffffu, weight, 1);
-    weight += __shfl_xor_sync(0xffffffffu, weight, 2);
-    const int32_t slot = FirstSlot() + 8 * half;
-    if (slot >= unit.rows * pack) continue;
-    const int32_t head = first_head + slot % pack;
-    float* to = nullptr;
-    float factor = 1.0f;
-    if (unit.partial < 0) {
-      const int32_t row = arguments.rows[unit.first_row + slot / pack].out;
-      to = arguments.out + (int64_t{row} * heads + head) * kHeadDim;
-      factor = 1.0f / weight;
-    } else {
-      const int64_t at = int64_t{unit.partial + slot / pack} * heads + head;
-      to = arguments.partial_out + at * kHeadDim;
-      if (Quarter() == 0) {
-        const float largest = part.largest[half];
-        arguments.partial_max_sum[at] =
-            make_float2(largest == -INFINITY ? largest : largest * scale, weight);
-      }
-    }
-#pragma unroll
-    for (int k = 0; k < kHeadDim / 8; ++k) {
-      *reinterpret_cast<float2*>(to + 8 * k + 2 * Quarter()) =
-          make_float2(part.out[4 * k + 2 * half] * factor, part.out[4 * k + 2 * half + 1] * factor);
-    }
-  }
-}
-
-template <int kHeadDim>
-__device__ __forceinline__ void Multiply(const AttentionArguments& arguments,
-                                         const AttentionUnit& unit, int32_t pack,
-                                         int32_t first_head, Ring<kHeadDim>& ring) {
-  const PageSequence pages =
-      PagesBetween(unit.core_begin, unit.core_end, unit.raw_begin, unit.raw_end);
-  const float scale = kLog2E / sqrtf(static_cast<float>(kHeadDim));
-  Part<kHeadDim> part;
-  LoadQueries<kHeadDim>(arguments, unit, pack, first_head, part);
-#pragma unroll
-  for (int i = 0; i < kHeadDim / 2; ++i) part.out[i] = 0.0f;
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    part.largest[half] = -INFINITY;
-    part.weight[half] = 0.0f;
-  }
+__device__ __forceinline__ void Accumulate(const PageSequence& pages, float scale, bool both,
+                                           Ring<kHeadDim>& ring, WgmmaPart<kHeadDim>& part) {
+  const auto count = static_cast<int32_t>(pages.size());
   // What all slots of the warp see: in a prefill unit, tokens rise from slot to slot.
   const int32_t first_slot = FirstSlot() / 16 * 16;
-  const Sight all = Both(ring.sights[first_slot], ring.sights[first_slot + 15]);
-  const auto await = [&ring](int64_t n) {
-    PhaseWait(&ring.full[Stage(n)], Parity(n));
-    FenceForProducts();
-  };
-  const auto release = [&ring](int64_t n) {
+  const WholePages whole =
+      WholePagesOf(Both(ring.sights[first_slot], ring.sights[first_slot + 15]), pages);
+  const auto await = [&ring](int32_t n) { PhaseWait(&ring.full[Stage(n)], Parity(n)); };
+  const auto release = [&ring](int32_t n) {
     if (threadIdx.x % 32 == 0) PhaseArrive(&ring.empty[Stage(n)]);
   };
   float fading[2];
-  const auto soften = [&](int64_t i) {
-    const bool core = pages.IsCore(i);
-    const int64_t page = pages.Page(i);
-    if (!(core ? all.WholeCorePage(page) : all.WholeRawPage(page))) {
-      Mask<kHeadDim>(core, page * kPageTokens, ring.sights, part);
+  const auto soften = [&](int32_t i) {
+    if (!whole.Has(i)) {
+      Mask<kHeadDim>(pages.IsCore(i), pages.Page(i) * kPageTokens, ring.sights, part);
     }
     Soften<kHeadDim>(scale, part, fading);
   };
+  const Turns turns(both);
 
-  // Keys of page i are tile 2 i of the ring, its values the next.
   await(0);
+  FenceForProducts();
+  turns.Await();
   ProductsFence();
   BeginScores<kHeadDim>(ring.tiles[0], part);
+  turns.Give(count == 1);
   ProductsWait<0>();
   Pin(part.scores);
   release(0);
   soften(0);
   RoundWeights<kHeadDim>(part);
-  int64_t n = 1;  // the values whose weights are at hand
+  int32_t n = 1;  // the values whose weights are at hand
 #pragma unroll 1
-  for (int64_t i = 1; i < pages.size(); ++i, n += 2) {
-    await(n + 1);
+  for (int32_t i = 1; i < count; ++i, n += 2) {
+    await(n + 1);  // and with it tile n: an arrival is that of all copies before
+    FenceForProducts();
+    turns.Await();
     Pin(part.out);
     ProductsFence();
     BeginScores<kHeadDim>(ring.tiles[Stage(n + 1)], part);
-    await(n);
-    ProductsFence();
     BeginSums<kHeadDim>(ring.tiles[Stage(n)], part);
+    turns.Give(i + 1 == count);
     ProductsWait<1>();
     Pin(part.scores);
     release(n + 1);
@@ -336,11 +169,31 @@ __device__ __forceinline__ void Multiply(const AttentionArguments& arguments,
     RoundWeights<kHeadDim>(part);
   }
   await(n);
+  FenceForProducts();
   Pin(part.out);
   ProductsFence();
   BeginSums<kHeadDim>(ring.tiles[Stage(n)], part);
   ProductsWait<0>();
   Pin(part.out);
+}
+
+template <int kHeadDim>
+__device__ __forceinline__ void Multiply(const AttentionArguments& arguments,
+                                         const AttentionUnit& unit, int32_t pack,
+                                         int32_t first_head, bool both, Ring<kHeadDim>& ring) {
+  const PageSequence pages =
+      PagesBetween(unit.core_begin, unit.core_end, unit.raw_begin, unit.raw_end);
+  const float scale = kLog2E / sqrtf(static_cast<float>(kHeadDim));
+  WgmmaPart<kHeadDim> part;
+  LoadQueries<kHeadDim>(arguments, unit, pack, first_head, part);
+#pragma unroll
+  for (int i = 0; i < kHeadDim / 2; ++i) part.out[i] = 0.0f;
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    part.largest[half] = -INFINITY;
+    part.weight[half] = 0.0f;
+  }
+  if (pages.size() > 0) Accumulate<kHeadDim>(pages, scale, both, ring, part);
   Store<kHeadDim>(arguments, unit, pack, first_head, scale, part);
 }
 
@@ -375,7 +228,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   } else {
     TakeRegisters<kConsumerRegisters>();
     if (warpgroup <= consumers) {
-      Multiply<kHeadDim>(arguments, unit, launch.pack, first_head, ring);
+      Multiply<kHeadDim>(arguments, unit, launch.pack, first_head, consumers == 2, ring);
     }
   }
 }

@@ -9,8 +9,10 @@
 #ifndef LONGLEAF_KERNELS_CUDA_ATTENTION_WGMMA_H_
 #define LONGLEAF_KERNELS_CUDA_ATTENTION_WGMMA_H_
 
+#include <algorithm>
 #include <cstdint>
 
+#include "kernels/cuda/attention_tile.h"
 #include "kernels/cuda/device_page.h"
 
 namespace longleaf::kernels::cuda {
@@ -35,6 +37,27 @@ struct WgmmaTile {
            ((piece % kBlockPieces) ^ turn) * 16;
   }
 };
+
+// Which indices of a sequence of pages are pages that are seen whole: 0 .. core_end-1 and
+// raw_begin .. raw_end-1.
+struct WholePages {
+  int32_t core_end = 0;
+  int32_t raw_begin = 0;
+  int32_t raw_end = 0;
+
+  constexpr bool Has(int32_t index) const {
+    return index < core_end || (raw_begin <= index && index < raw_end);
+  }
+};
+constexpr WholePages WholePagesOf(const Sight& sight, const PageSequence& pages) {
+  const int64_t first_raw = pages.first_raw - pages.cores;  // the page that index 0 would be
+  return {static_cast<int32_t>(
+              std::clamp<int64_t>(sight.cores / kPageTokens - pages.first_core, 0, pages.cores)),
+          static_cast<int32_t>(
+              std::clamp<int64_t>(PagesOf(sight.raw_begin) - first_raw, pages.cores, pages.size())),
+          static_cast<int32_t>(std::clamp<int64_t>(sight.raw_end / kPageTokens - first_raw,
+                                                   pages.cores, pages.size()))};
+}
 
 }  // namespace longleaf::kernels::cuda
 

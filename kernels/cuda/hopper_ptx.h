@@ -34,6 +34,13 @@ __device__ __forceinline__ void PhaseArrive(uint64_t* barrier) {
       : "memory");
 }
 
+// Arrives when all copies that this thread has begun (CpAsync16) are there, without waiting for it.
+// Who waits for the phase sees them; before products read them it needs FenceForProducts.
+__device__ __forceinline__ void PhaseArriveWhenCopied(uint64_t* barrier) {
+  asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(SharedAddress(barrier))
+               : "memory");
+}
+
 // Returns when the phase of this parity has ended: at once for parity 1 of a fresh barrier.
 __device__ __forceinline__ void PhaseWait(uint64_t* barrier, uint32_t parity) {
   asm volatile(
@@ -47,8 +54,8 @@ __device__ __forceinline__ void PhaseWait(uint64_t* barrier, uint32_t parity) {
       : "memory");
 }
 
-// What this thread wrote to shared memory (or has seen others write) is seen by products issued
-// after whatever synchronises with it: they read by another way than loads and stores do.
+// What this thread wrote to shared memory, or has waited for others to write, is seen by products
+// issued after this: they read by another way than loads do.
 __device__ __forceinline__ void FenceForProducts() {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }

@@ -10,6 +10,8 @@
 #include "gtest/gtest.h"
 #include "kernels/cuda/attention_kernels.h"
 #include "kernels/cuda/attention_mass.h"
+#include "kernels/cuda/attention_tile.h"
+#include "kernels/cuda/attention_wgmma.h"
 #include "tests/gpu/attention_case.h"
 
 namespace longleaf::kernels::cuda {
@@ -117,6 +119,25 @@ TEST(AttentionWgmmaTest, LongUnitsAndParts) {
                      DType::kBF16);
     CheckWgmma(s, 900, 70);
     CheckWgmma(s, 900, 70, 3);
+  }
+  // Some of whose parts have no pages.
+  CheckWgmma(Sequence(AttentionPolicy::Full(), 2, 2, 64, 70, 7, DType::kBF16), 0, 70, 5);
+}
+
+TEST(AttentionWgmmaTest, WholePagesAreThoseThatNeedNoMask) {
+  for (const AttentionPolicy& policy : Policies()) {
+    for (const int64_t first : {0, 63, 64, 130, 500, 1999}) {
+      const Sight least = SeenBy(policy, first), most = SeenBy(policy, first + 127);
+      const Sight all = Both(least, most), any = Either(least, most);
+      const PageSequence pages = PagesBetween(0, any.cores, any.raw_begin, any.raw_end);
+      const WholePages whole = WholePagesOf(all, pages);
+      for (int64_t i = 0; i < pages.size(); ++i) {
+        EXPECT_EQ(whole.Has(static_cast<int32_t>(i)), pages.IsCore(i)
+                                                          ? all.WholeCorePage(pages.Page(i))
+                                                          : all.WholeRawPage(pages.Page(i)))
+            << policy.ToString() << " first=" << first << " page " << i;
+      }
+    }
   }
 }
 

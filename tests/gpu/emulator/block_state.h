@@ -24,6 +24,12 @@ struct CopyInFlight {
   int bytes, valid_bytes;
 };
 
+// An arrival that comes when the thread's first copies are there: warpgroup_ops.h.
+struct PromisedArrival {
+  uint64_t* barrier;
+  size_t copies;
+};
+
 // Of one thread: warpgroup_ops.h.
 struct ProductInFlight {
   float* acc;
@@ -47,6 +53,7 @@ struct Thread {
   void* reached_argument = nullptr;
   std::vector<CopyInFlight> copies;       // in the order of their beginning
   std::vector<size_t> groups;             // ends of closed groups in `copies`
+  std::vector<PromisedArrival> promises;  // likewise
   std::vector<ProductInFlight> products;  // likewise
   std::vector<size_t> product_groups;
 };
@@ -91,6 +98,8 @@ uint32_t Random();
 void RunThreads();
 // Goes back to whoever called RunThreads, for good.
 void GiveUp();
+// The thread's first `end` copies are there.
+void LandCopies(Thread& thread, size_t end);
 // A message on stderr, and the launch has failed.
 void Complain(const std::string& where, const std::string& what);
 // "block (0, 0, 0), thread (1, 0, 0)"

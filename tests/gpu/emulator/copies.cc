@@ -1,4 +1,5 @@
 // Asynchronous copies: what they bring lands as late as it may.
+#include <algorithm>
 #include <cstring>
 
 #include "tests/gpu/emulator/block_state.h"
@@ -21,17 +22,23 @@ void WaitForCopyGroups(int newest_left) {
   Thread& self = *block.running;
   const auto left = static_cast<size_t>(newest_left);
   if (self.groups.size() <= left) return;
-  const size_t landing = self.groups.size() - left, end = self.groups[landing - 1];
+  LandCopies(self, self.groups[self.groups.size() - left - 1]);
+}
+
+void LandCopies(Thread& thread, size_t end) {
   for (size_t i = 0; i < end; ++i) {
-    const CopyInFlight& copy = self.copies[i];
+    const CopyInFlight& copy = thread.copies[i];
     const auto valid = static_cast<size_t>(copy.valid_bytes);
     if (valid > 0) std::memcpy(copy.to, copy.from, valid);
     std::memset(static_cast<std::byte*>(copy.to) + valid, 0,
                 static_cast<size_t>(copy.bytes) - valid);
   }
-  self.copies.erase(self.copies.begin(), self.copies.begin() + static_cast<ptrdiff_t>(end));
-  self.groups.erase(self.groups.begin(), self.groups.begin() + static_cast<ptrdiff_t>(landing));
-  for (size_t& group : self.groups) group -= end;
+  thread.copies.erase(thread.copies.begin(), thread.copies.begin() + static_cast<ptrdiff_t>(end));
+  std::erase_if(thread.groups, [end](size_t group) { return group <= end; });
+  for (size_t& group : thread.groups) group -= end;
+  for (PromisedArrival& promise : thread.promises) {
+    promise.copies = std::max(promise.copies, end) - end;
+  }
 }
 
 }  // namespace longleaf::emulator

@@ -95,6 +95,7 @@ bool RunBlock(const Grid& grid) {
         thread.fiber = nullptr;
         thread.copies.clear();
         thread.groups.clear();
+        thread.promises.clear();
         thread.products.clear();
         thread.product_groups.clear();
         thread.wait = Wait::kNone;

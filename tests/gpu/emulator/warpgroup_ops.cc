@@ -23,9 +23,27 @@ constexpr int kHadShift = 16, kPhaseShift = 32;
 bool IsMade(uint64_t barrier) { return barrier >> 56 == kMark >> 56; }
 
 struct PhaseWaited {
-  const uint64_t* barrier;
+  uint64_t* barrier;
   uint32_t parity;
+  bool asked;  // before
+  bool Ended() const { return (*barrier >> kPhaseShift & 1) != parity; }
 };
+
+// The arrivals at `barrier` that were promised, and what comes before them.
+void KeepPromises(uint64_t* barrier) {
+  for (int i = 0; i < block.thread_count; ++i) {
+    Thread& thread = block.threads[static_cast<size_t>(i)];
+    size_t kept = thread.promises.size();
+    while (kept > 0 && thread.promises[kept - 1].barrier != barrier) --kept;
+    if (kept == 0) continue;
+    const std::vector<PromisedArrival> promises(
+        thread.promises.begin(), thread.promises.begin() + static_cast<std::ptrdiff_t>(kept));
+    LandCopies(thread, promises.back().copies);
+    thread.promises.erase(thread.promises.begin(),
+                          thread.promises.begin() + static_cast<std::ptrdiff_t>(kept));
+    for (const PromisedArrival& promise : promises) ArriveAtPhase(promise.barrier);
+  }
+}
 
 // ---- Products ----------------------------------------------------------------------------------
 
@@ -137,13 +155,20 @@ void ArriveAtPhase(uint64_t* barrier) {
   }
 }
 
+void ArriveWhenCopied(uint64_t* barrier) {
+  Thread& self = *block.running;
+  self.promises.push_back({barrier, self.copies.size()});
+}
+
 void WaitForPhase(uint64_t* barrier, uint32_t parity) {
   if (!IsMade(*barrier)) Fault("a barrier that was not made");
-  PhaseWaited waited{barrier, parity};
+  PhaseWaited waited{barrier, parity, false};
   WaitUntil(
       [](void* argument) {
-        const auto& self = *static_cast<PhaseWaited*>(argument);
-        return (*self.barrier >> kPhaseShift & 1) != self.parity;
+        auto& self = *static_cast<PhaseWaited*>(argument);
+        // Copies come as late as they may: when who waits has let others go on first.
+        if (!self.Ended() && std::exchange(self.asked, true)) KeepPromises(self.barrier);
+        return self.Ended();
       },
       &waited);
 }

@@ -9,6 +9,9 @@ namespace longleaf::emulator {
 
 void InitPhases(uint64_t* barrier, uint32_t count);
 void ArriveAtPhase(uint64_t* barrier);
+// Arrives when the copies that the thread has begun are there, which is not before somebody waits
+// for it.
+void ArriveWhenCopied(uint64_t* barrier);
 void WaitForPhase(uint64_t* barrier, uint32_t parity);
 
 // Where `shared` lies in the block's dynamic shared memory. A fault where it does not.

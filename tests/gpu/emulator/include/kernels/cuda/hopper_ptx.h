@@ -16,6 +16,7 @@ inline constexpr int kWarpgroup = 128;
 
 inline void PhaseInit(uint64_t* barrier, uint32_t count) { emulator::InitPhases(barrier, count); }
 inline void PhaseArrive(uint64_t* barrier) { emulator::ArriveAtPhase(barrier); }
+inline void PhaseArriveWhenCopied(uint64_t* barrier) { emulator::ArriveWhenCopied(barrier); }
 inline void PhaseWait(uint64_t* barrier, uint32_t parity) {
   emulator::WaitForPhase(barrier, parity);
 }
