@@ -11,7 +11,7 @@ export CCACHE_DIR := $(CURDIR)/build/ccache
 endif
 export CTEST_OUTPUT_ON_FAILURE := 1
 
-.PHONY: help deps deps-test build demo test test-release test-asan test-tsan soak fuzz bench bench-peer load format lint clean
+.PHONY: help deps deps-test build demo test test-release test-asan test-tsan soak fuzz bench bench-peer load gpu format lint clean
 
 help:
 	@echo 'make build    install what is needed (Debian 12) and build the programs into $(BIN)'
@@ -22,6 +22,7 @@ help:
 	@echo 'make bench    measure this machine, as tests/bench/RESULTS.md does'
 	@echo 'make bench-peer   llama.cpp beside it: tests/bench/peer.sh, hours; needs the network once'
 	@echo 'make load     measure a server with many readers: tests/bench/load.sh, on the built-in model'
+	@echo 'make gpu      pack what a machine with a GPU is to run: tests/gpu/run.sh'
 	@echo 'make format   apply clang-format;  make lint   format, layers, clang-tidy'
 	@echo 'make deps     only install what is needed;  make clean   remove the build folders'
 	@echo 'JOBS=N sets the number of parallel compilations (now $(JOBS))'
@@ -81,6 +82,9 @@ bench-peer: build
 load: build
 	@bash tests/bench/load.sh $(BIN) demo
 
+gpu: deps-test
+	@tests/gpu/run.sh bundle
+
 format: deps-test
 	@tests/lint/format.sh --fix
 
@@ -88,4 +92,4 @@ lint: deps-test build/release/build.ninja
 	@tests/lint/run.sh build/release
 
 clean:
-	rm -rf build/release build/debug build/asan build/tsan build/fuzz build/cuda
+	rm -rf build/release build/debug build/asan build/tsan build/fuzz build/cuda build/gpu
