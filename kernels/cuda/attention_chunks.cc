@@ -17,6 +17,9 @@ struct Piece {
   bool fine = false;
   int64_t begin = 0;
   int64_t end = 0;
+  // Whether the item sees no more beyond: of cores after the end, of raw tokens before the
+  // beginning. Then it may take part in a longer chunk.
+  bool open = false;
 };
 
 std::byte* PageOf(const PlanItem& item, bool raw, int64_t page) {
@@ -26,10 +29,11 @@ std::byte* PageOf(const PlanItem& item, bool raw, int64_t page) {
 }
 
 void Cut(const ChunkRule& rule, Piece piece, int64_t own, std::vector<Piece>& pieces) {
-  const int64_t end = piece.end;
+  const int64_t begin = piece.begin, end = piece.end;
   while (piece.begin < end) {
     piece.end = std::min(rule.End(piece.begin), end);
     if (piece.begin < own) piece.end = std::min(piece.end, own);
+    piece.open = piece.raw ? piece.begin == begin : piece.end == end;
     pieces.push_back(piece);
     piece.begin = piece.end;
   }
@@ -63,17 +67,23 @@ class Grouping {
     std::vector<size_t>& candidates = at_[key];
     for (const size_t candidate : candidates) {
       ChunkGroup& group = groups_[candidate];
-      if (fine_[candidate] != piece.fine || !Fits(piece, item, group)) continue;
-      if (piece.end - piece.begin > group.end - group.begin) {
+      if (lengths_[candidate].fine != piece.fine || !Fits(piece, item, group)) continue;
+      const int64_t longer = (piece.end - piece.begin) - (group.end - group.begin);
+      bool& open = lengths_[candidate].open;
+      if ((longer < 0 && !piece.open) || (longer > 0 && !open)) continue;
+      if (longer > 0) {
         group.begin = piece.begin;
         group.end = piece.end;
         group.leader = decode.item;
+        open = piece.open;
+      } else if (longer == 0) {
+        open = open && piece.open;
       }
       group.members.push_back(decode);
       return candidate;
     }
     candidates.push_back(groups_.size());
-    fine_.push_back(piece.fine);
+    lengths_.push_back({piece.fine, piece.open});
     groups_.push_back({piece.raw, piece.begin, piece.end, decode.item, {decode}, true});
     return groups_.size() - 1;
   }
@@ -94,9 +104,14 @@ class Grouping {
     return true;
   }
 
+  struct Lengths {
+    bool fine = false;
+    bool open = false;  // whether all members are that are as long as the group
+  };
+
   const absl::Span<const PlanItem> items_;
   std::vector<ChunkGroup> groups_;
-  std::vector<bool> fine_;  // [groups]
+  std::vector<Lengths> lengths_;  // [groups]
   absl::flat_hash_map<const std::byte*, std::vector<size_t>> at_;
 };
 
@@ -108,7 +123,7 @@ ChunkRule ChunksOf(const StepShape& shape, StatePart part, int32_t wanted) {
   if (wanted <= kFineRows) {
     // The fewer heads, the shorter the chunks that a chip full of blocks needs.
     const auto quarter = static_cast<int64_t>(std::bit_floor(static_cast<uint32_t>(blocks))) / 4;
-    rule = {std::clamp<int64_t>(quarter, 2, 8), 8};
+    rule = {std::clamp<int64_t>(quarter, 2, 8), 16};
   } else {
     rule = {kCoarsePages, 1};
   }

@@ -36,11 +36,11 @@ struct Part {
   int32_t partial = 0;
 };
 
-// Counts as they are launched: at most a quarter more.
+// Counts as they are launched: at most half more.
 int32_t RoundUp(size_t count) {
   const auto n = static_cast<int32_t>(count);
-  if (n <= 4) return n;
-  const int32_t step = static_cast<int32_t>(std::bit_floor(static_cast<uint32_t>(n))) / 4;
+  if (n <= 2) return n;
+  const int32_t step = static_cast<int32_t>(std::bit_floor(static_cast<uint32_t>(n))) / 2;
   return (n + step - 1) / step * step;
 }
 
