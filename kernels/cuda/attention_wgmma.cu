@@ -123,7 +123,13 @@ __device__ __forceinline__ void Accumulate(const PageSequence& pages, float scal
   const int32_t first_slot = FirstSlot() / 16 * 16;
   const WholePages whole =
       WholePagesOf(Both(ring.sights[first_slot], ring.sights[first_slot + 15]), pages);
-  const auto await = [&ring](int32_t n) { PhaseWait(&ring.full[Stage(n)], Parity(n)); };
+  // Until what the products of page i need is there: its keys, and with them, since an arrival is
+  // that of all copies before, the values of the page before; behind the last page, those alone.
+  const auto await = [&ring, count](int32_t i) {
+    const int32_t n = i < count ? 2 * i : 2 * i - 1;
+    PhaseWait(&ring.full[Stage(n)], Parity(n));
+    FenceForProducts();
+  };
   const auto release = [&ring](int32_t n) {
     if (threadIdx.x % 32 == 0) PhaseArrive(&ring.empty[Stage(n)]);
   };
@@ -137,7 +143,6 @@ __device__ __forceinline__ void Accumulate(const PageSequence& pages, float scal
   const Turns turns(both);
 
   await(0);
-  FenceForProducts();
   turns.Await();
   ProductsFence();
   BeginScores<kHeadDim>(ring.tiles[0], part);
@@ -147,11 +152,10 @@ __device__ __forceinline__ void Accumulate(const PageSequence& pages, float scal
   release(0);
   soften(0);
   RoundWeights<kHeadDim>(part);
+  await(1);
   int32_t n = 1;  // the values whose weights are at hand
 #pragma unroll 1
   for (int32_t i = 1; i < count; ++i, n += 2) {
-    await(n + 1);  // and with it tile n: an arrival is that of all copies before
-    FenceForProducts();
     turns.Await();
     Pin(part.out);
     ProductsFence();
@@ -162,14 +166,14 @@ __device__ __forceinline__ void Accumulate(const PageSequence& pages, float scal
     Pin(part.scores);
     release(n + 1);
     soften(i);
+    // Between softmax and wait, so that the compiler keeps the one before the other.
+    await(i + 1);
     ProductsWait<0>();
     Pin(part.out);
     release(n);
     Fade<kHeadDim>(fading, part);
     RoundWeights<kHeadDim>(part);
   }
-  await(n);
-  FenceForProducts();
   Pin(part.out);
   ProductsFence();
   BeginSums<kHeadDim>(ring.tiles[Stage(n)], part);
