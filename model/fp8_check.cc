@@ -73,7 +73,7 @@ std::string FP8Accuracy::ToString() const {
       positions, mean_divergence, worst_divergence, 100 * same_choice);
 }
 
-absl::string_view FP8CheckText() {
+std::string_view FP8CheckText() {
   return "The library of a small town keeps more than books. In its cellar stand the minutes of "
          "every council since 1874, bound in grey cloth, and beside them the harvest tables that "
          "the farmers once filled in by hand: so many bushels of wheat, so many days of rain. A "

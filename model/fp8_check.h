@@ -7,10 +7,10 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "kernels/backend.h"
 #include "model/transformer.h"
@@ -35,7 +35,7 @@ inline constexpr double kMostMeanDivergence = 0.05;
 inline constexpr double kMostWorstDivergence = 1;
 
 // Some two hundred words of plain prose.
-absl::string_view FP8CheckText();
+std::string_view FP8CheckText();
 
 // Of logits in bf16 and in fp8, both [positions, vocab].
 FP8Accuracy CompareLogits(absl::Span<const float> bf16, absl::Span<const float> fp8, int64_t vocab);

@@ -16,6 +16,7 @@
 #include "model/config.h"
 #include "model/core_state.h"
 #include "model/fingerprint.h"
+#include "model/fp8_check.h"
 #include "service/machine_memory.h"
 
 namespace longleaf::service {
@@ -102,6 +103,34 @@ absl::StatusOr<int64_t> StateCapacity(kernels::Device device, const Options& opt
   return capacity;
 }
 
+absl::StatusOr<std::unique_ptr<model::Tokenizer>> LoadTokenizer(const Options& options,
+                                                                const model::Config& config) {
+  return model::Tokenizer::Load(
+      options.model_path,
+      {.bos_id = config.bos_id, .eos_ids = config.eos_ids, .model_vocab_size = config.vocab});
+}
+
+// A model in fp8 has to prove itself first: on a backend of its own, so that nothing of it is left.
+absl::Status ProveFP8(kernels::Device device, const Options& options, const model::Config& config,
+                      const model::TransformerOptions& transformer_options) {
+  absl::StatusOr<std::unique_ptr<model::Tokenizer>> tokenizer = LoadTokenizer(options, config);
+  if (!tokenizer.ok()) {
+    return tokenizer.status();
+  }
+  absl::StatusOr<std::vector<int32_t>> tokens =
+      (*tokenizer)->EncodeIds(model::FP8CheckText(), model::Start::kFirst);
+  if (!tokens.ok()) {
+    return tokens.status();
+  }
+  absl::StatusOr<std::unique_ptr<kernels::Backend>> backend = NewBackend(device, options, config);
+  if (!backend.ok()) {
+    return backend.status();
+  }
+  absl::StatusOr<model::FP8Accuracy> accuracy =
+      model::MeasureFP8(options.model_path, backend->get(), transformer_options, *tokens);
+  return accuracy.ok() ? model::CheckFP8(*accuracy) : accuracy.status();
+}
+
 // What stored tokens depend on: the tokenizer, and where the document's text stands in a sequence.
 store::Digest TokenFingerprint(const model::Tokenizer& tokenizer, const model::Prompt& prompt) {
   const std::string text = absl::StrCat(
@@ -159,6 +188,12 @@ absl::StatusOr<std::unique_ptr<ServedModel>> ServedModel::Load(const Options& op
     }
     transformer_options.attention = *policy;
   }
+  if (*weights == kernels::WeightFormat::kFP8) {
+    absl::Status proved = ProveFP8(made->device, options, *wanted, transformer_options);
+    if (!proved.ok()) {
+      return proved;
+    }
+  }
   absl::StatusOr<std::unique_ptr<model::Transformer>> transformer =
       model::Transformer::Load(options.model_path, m.backend_.get(), transformer_options);
   if (!transformer.ok()) {
@@ -176,9 +211,7 @@ absl::StatusOr<std::unique_ptr<ServedModel>> ServedModel::Load(const Options& op
   const model::Config& config = m.transformer_->config();
   m.context_length_ = config.context;
 
-  absl::StatusOr<std::unique_ptr<model::Tokenizer>> tokenizer = model::Tokenizer::Load(
-      options.model_path,
-      {.bos_id = config.bos_id, .eos_ids = config.eos_ids, .model_vocab_size = config.vocab});
+  absl::StatusOr<std::unique_ptr<model::Tokenizer>> tokenizer = LoadTokenizer(options, config);
   if (!tokenizer.ok()) {
     return tokenizer.status();
   }
