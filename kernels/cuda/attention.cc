@@ -40,7 +40,8 @@ Status CudaAttention::Prepare(const StepShape& shape) {
     if (Same(prepared, shape)) return OkStatus();
   }
   Status status = MmaTakes(shape) ? PrepareAttentionMma(shape) : PrepareAttentionF32(shape);
-  if (status.ok() && WgmmaTakes(shape, {0, 1, 1, kUnitSlots, true}, compute_capability_)) {
+  if (status.ok() && hopper_ &&
+      WgmmaTakes(shape, {0, 1, 1, kUnitSlots, true}, compute_capability_)) {
     status = PrepareAttentionWgmma(shape);
   }
   if (status.ok()) prepared_.push_back(shape);
@@ -101,7 +102,7 @@ Status CudaAttention::Begin(const StepShape& shape, absl::Span<const HostStepIte
 
 Status CudaAttention::Start(const AttentionLaunch& launch, const AttentionArguments& arguments,
                             cudaStream_t stream) const {
-  if (WgmmaTakes(arguments.shape, launch, compute_capability_)) {
+  if (hopper_ && WgmmaTakes(arguments.shape, launch, compute_capability_)) {
     return LaunchAttentionWgmma(launch, arguments, stream);
   }
   return MmaTakes(arguments.shape) ? LaunchAttentionMma(launch, arguments, stream)

@@ -27,8 +27,11 @@ namespace longleaf::kernels::cuda {
 // For one thread at a time, and one stream.
 class CudaAttention {
  public:
-  CudaAttention(int multiprocessors, int compute_capability)
-      : multiprocessors_(multiprocessors), compute_capability_(compute_capability) {}
+  // `hopper`: CudaOptions::hopper_attention.
+  CudaAttention(int multiprocessors, int compute_capability, bool hopper)
+      : multiprocessors_(multiprocessors),
+        compute_capability_(compute_capability),
+        hopper_(hopper) {}
 
   // Plans a step and sends the plan to the device. `items`: StepTables::items() after its Begin for
   // the same `batch`, whose outputs are used. Work of the step before may still be queued.
@@ -62,6 +65,7 @@ class CudaAttention {
 
   const int multiprocessors_;
   const int compute_capability_;
+  const bool hopper_;
   std::vector<StepShape> prepared_;
   AttentionUpload upload_;
   DeviceMemory partials_;           // [partials, H, d] f32, then [partials, H] float2

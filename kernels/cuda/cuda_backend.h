@@ -31,6 +31,10 @@ struct CudaOptions {
   int64_t state_capacity_bytes = 0;
   bool graphs = true;         // decode steps are recorded once and replayed
   bool poison_pages = false;  // tests: new pages are full of NaN, so that a stray read shows
+  // Prefill on a Hopper GPU over bf16 states by its own matrix instructions, which should be about
+  // twice as fast as those that all GPUs have. Off until it has run on such a GPU: so far it has
+  // only been emulated.
+  bool hopper_attention = false;
 };
 
 // INVALID_ARGUMENT for negative options; else as FindCudaDevice; RESOURCE_EXHAUSTED.

@@ -92,7 +92,7 @@ class CudaBackend : public Backend {
         graphs_(options.graphs),
         stream_(std::move(stream)),
         pages_(options.state_capacity_bytes, options.poison_pages, stream_.get()),
-        attention_(device_.multiprocessors, device_.compute_capability) {}
+        attention_(device_.multiprocessors, device_.compute_capability, options.hopper_attention) {}
 
   absl::Status Exhausted(int64_t needed) const {
     return absl::ResourceExhaustedError(
