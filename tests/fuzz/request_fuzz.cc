@@ -198,7 +198,7 @@ using Clock = std::chrono::steady_clock;
 // Runs `done` until it says so; half a minute is too long for what is waited for here.
 template <typename Done>
 void WaitFor(const std::string& what, Done done) {
-  const Clock::time_point limit = Clock::now() + std::chrono::seconds(30);
+  const Clock::time_point limit = Clock::now() + std::chrono::seconds(120);
   while (!done()) {
     if (Clock::now() > limit) {
       Fail("waited in vain for: " + what);

@@ -17,7 +17,7 @@
 namespace longleaf::fuzz {
 namespace {
 
-constexpr std::chrono::seconds kStuck(30);
+constexpr std::chrono::seconds kStuck(120);
 
 std::string NewDirectory() {
   std::string pattern = (std::filesystem::temp_directory_path() / "longleaf-fuzz-XXXXXX").string();

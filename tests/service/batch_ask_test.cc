@@ -166,6 +166,7 @@ TEST_F(BatchAskTest, ADocumentThatIsStillReadAnswersPartiallyIfAsked) {
 }
 
 TEST_F(BatchAskTest, DrainingFinishesABatchAndRefusesTheNext) {
+  options_.drain_seconds = 600;  // it ends with the answer
   Start();
   UploadAndWait("doc", Filler(2'000));
   v1::BatchAskRequest request = Batch("doc", 3);

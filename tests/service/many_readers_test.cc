@@ -125,13 +125,16 @@ TEST_F(ManyReadersTest, NoMoreAreAnsweredAtOnceThanTheOperatorAllows) {
       most = std::max(most.load(), Metric("longleaf_requests_running"));
     }
   });
-  for (const Answer& answer : AskAtOnce(std::vector<v1::AskRequest>(12, LongAnswer("doc", 100)))) {
-    EXPECT_TRUE(answer.status.ok()) << answer.status.error_message();
-  }
+  EXPECT_TRUE(Eventually([&] {  // once, unless the watcher was kept from looking
+    const std::vector<v1::AskRequest> requests(12, LongAnswer("doc", 100));
+    for (const Answer& answer : AskAtOnce(requests)) {
+      EXPECT_TRUE(answer.status.ok()) << answer.status.error_message();
+    }
+    return most >= 1;
+  }));
   done = true;
   watcher.join();
   EXPECT_LE(most, 2);
-  EXPECT_GE(most, 1);
 }
 
 TEST_F(ManyReadersTest, ASmallDocumentDoesNotWaitForLargeOnes) {
@@ -154,15 +157,14 @@ TEST_F(ManyReadersTest, ADeadlineThatCannotBeMetIsRefusedWithATimeToComeBack) {
   options_.prefill_chunk = 16;
   options_.threads = 1;
   Start();
-  // Shows how fast this machine reads: "doc" takes several times as long as this. The deadline is
-  // long enough for an answer to be heard, also under a sanitizer.
+  // Shows how fast this machine reads: "doc" takes over three times as long as this, nine times the
+  // deadline, which is long enough for an answer to be heard.
   const auto begin = std::chrono::steady_clock::now();
   UploadAndWait("other", Filler(16'000, 7));
   const auto took = std::chrono::steady_clock::now() - begin;
   ASSERT_TRUE(Ask("other", "Where?").status.ok());
   grpc::ClientContext context;
-  const auto deadline = std::max<std::chrono::nanoseconds>(took / 8, std::chrono::milliseconds(20));
-  context.set_deadline(std::chrono::system_clock::now() + deadline);
+  context.set_deadline(std::chrono::system_clock::now() + took / 3);
   auto reader = questions_->Ask(&context, Request("doc", "Where?"));
   v1::AskResponse event;
   while (reader->Read(&event)) {

@@ -308,6 +308,7 @@ TEST_F(QuestionsTest, EvidencePointsIntoTheText) {
 }
 
 TEST_F(QuestionsTest, DrainingRefusesNewWorkAndFinishesOld) {
+  options_.drain_seconds = 600;  // it ends with the answer
   Start();
   UploadAndWait("doc", Filler(4'000));
   grpc::ClientContext context;

@@ -35,18 +35,6 @@ class TroubledDiskTest : public ServerTest {
     return documents_->UpdateDocument(&context, request, &document);
   }
 
-  template <typename Condition>
-  static bool Eventually(Condition condition) {
-    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-    while (!condition()) {
-      if (std::chrono::steady_clock::now() > limit) {
-        return false;
-      }
-      std::this_thread::yield();
-    }
-    return true;
-  }
-
   const std::shared_ptr<store::DiskState> disk_ = std::make_shared<store::DiskState>();
   const std::shared_ptr<rocksdb::FileSystem> file_system_ =
       std::make_shared<store::TroubledFileSystem>(disk_);

@@ -3,7 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <chrono>
 #include <filesystem>
 #include <fstream>
 
@@ -162,12 +161,7 @@ TEST_F(UploadsTest, AnUploadThatNobodyGoesOnWithIsDeleted) {
   Stop();
   options_.unfinished_upload_hours = 0;
   Start();
-  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-  while (Metric("longleaf_uploads_abandoned_total") == 0 &&
-         std::chrono::steady_clock::now() < limit) {
-    std::this_thread::yield();
-  }
-  EXPECT_EQ(Metric("longleaf_uploads_abandoned_total"), 1);
+  EXPECT_TRUE(Eventually([this] { return Metric("longleaf_uploads_abandoned_total") == 1; }));
   EXPECT_EQ(Metric("longleaf_documents{state=\"creating\"}"), 0);
   EXPECT_EQ(Get("whole").state(), v1::DOCUMENT_STATE_ACTIVE);
 }
@@ -207,13 +201,13 @@ TEST_F(UploadsTest, TooManyUploadsAreRefusedWithATimeToComeBack) {
   request.set_chunk("the text ");
   ASSERT_TRUE(open->Write(request));
   // Else one of the others could come first, and this be the one that is refused.
-  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(30);
   v1::GetDocumentRequest get;
   get.set_name("documents/open");
-  for (bool there = false; !there && std::chrono::steady_clock::now() < limit;) {
+  ASSERT_TRUE(Eventually([&] {
     grpc::ClientContext get_context;
-    there = documents_->GetDocument(&get_context, get, &document).ok();
-  }
+    v1::Document there;
+    return documents_->GetDocument(&get_context, get, &there).ok();
+  }));
   v1::Document other;
   const grpc::Status refused = Upload(Header("other"), "text", &other);
   EXPECT_ERROR(refused, RESOURCE_EXHAUSTED, "QUEUE_FULL");

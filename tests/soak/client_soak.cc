@@ -125,7 +125,7 @@ class ClientSoak {
 
   void Quiesce(Clients& working) {
     working.Do(Order::kDeleteAll);
-    life_.SampleEmpty(*server_, Seconds(), /*patience=*/30);
+    life_.SampleEmpty(*server_, Seconds(), /*patience=*/120);
     working.Do(Order::kWork);
   }
 

@@ -144,7 +144,7 @@ class KillSoak {
     working.Do(Order::kVerifyAll);
     if (round % 2 == 1) {
       working.Do(Order::kDeleteAll);
-      life_.SampleEmpty(server_, Seconds(), /*patience=*/20);
+      life_.SampleEmpty(server_, Seconds(), /*patience=*/120);
     }
     working.Do(Order::kWork);
     Terminate();
@@ -171,7 +171,7 @@ class KillSoak {
     }
     working.Do(Order::kVerifyAll);
     working.Do(Order::kDeleteAll);
-    life_.SampleEmpty(server_, Seconds(), /*patience=*/20);
+    life_.SampleEmpty(server_, Seconds(), /*patience=*/120);
     working.Stop();
     Terminate();
     VerifyStore();

@@ -16,7 +16,7 @@
 namespace longleaf::service::cli {
 namespace {
 
-constexpr int kPatienceMs = 60'000;
+constexpr int kPatienceMs = 240'000;
 
 void CloseOne(int* fd) {
   if (*fd >= 0) {

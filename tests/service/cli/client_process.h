@@ -36,7 +36,7 @@ class ClientProcess {
   Result Finish();
 
  private:
-  // One round of reading; false when both streams are at their end, or nothing comes for a minute.
+  // One round of reading; false when both streams are at their end, or nothing comes for minutes.
   bool Pump();
 
   pid_t pid_ = -1;

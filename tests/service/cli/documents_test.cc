@@ -8,6 +8,7 @@
 
 #include "tests/service/cli/client_process.h"
 #include "tests/service/cli/fake_server.h"
+#include "tests/service/cli/held_port.h"
 
 namespace longleaf::service::cli {
 namespace {
@@ -235,8 +236,8 @@ TEST_F(DocumentsTest, ShowsTheModel) {
 }
 
 TEST_F(DocumentsTest, SaysAtOnceThatNobodyListens) {
-  const std::string address = server_.address();
-  server_.Stop();
+  const HeldPort nobody;
+  const std::string address = "127.0.0.1:" + std::to_string(nobody.port());
   for (const std::vector<std::string>& command : {std::vector<std::string>{"list"},
                                                   {"ask", "whale", "q"},
                                                   {"upload", "/dev/null"},

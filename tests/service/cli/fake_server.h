@@ -86,7 +86,6 @@ class FakeServer {
 
   // Ends all connections at once.
   void Stop();
-  int port() const { return port_; }
   std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
 
  private:

@@ -84,8 +84,8 @@ TEST_F(ConcurrencyTest, ReadersWritersAndEviction) {
   std::atomic<bool> stop = false;
   std::vector<std::function<void()>> work;
   for (int t = 0; t < 2; ++t) {
-    work.emplace_back([&, t] {  // writers
-      for (int i = 0; i < 24; ++i) {
+    work.emplace_back([&, t] {                      // writers
+      for (int i = 0; i < 24 || reads == 0; ++i) {  // not over before the readers saw anything
         const auto committed = Commit(tokens((i * 3 + t) % kStates), 60'000, 500);
         if (!committed.ok()) EXPECT_CODE(committed, kResourceExhausted);
       }
