@@ -85,7 +85,7 @@ class ImportTest : public BackendTest {
 LONGLEAF_ON_ALL_BACKENDS(ImportTest);
 
 TEST_P(ImportTest, LayersAreUsedAsTheyArrive) {
-  for (const StateShape& shape : Shapes()) {
+  for (const StateShape& shape : ShapesHere()) {
     SCOPED_TRACE(Describe(shape));
     Read(shape);
     auto branch = backend_->Branch(*target_).value();
@@ -110,7 +110,7 @@ TEST_P(ImportTest, LayersAreUsedAsTheyArrive) {
 }
 
 TEST_P(ImportTest, AStepOfTheStateItselfWhileItIsFilled) {
-  for (const StateShape& shape : Shapes()) {
+  for (const StateShape& shape : ShapesHere()) {
     SCOPED_TRACE(Describe(shape));
     Read(shape);
     const std::vector<BatchItem> batch = {{target_.get(), 40, 40}};  // takes new pages
@@ -132,7 +132,7 @@ TEST_P(ImportTest, AStepOfTheStateItselfWhileItIsFilled) {
 }
 
 TEST_P(ImportTest, AnAbortedStepLeavesAnImportAlone) {
-  for (const StateShape& shape : Shapes()) {
+  for (const StateShape& shape : ShapesHere()) {
     SCOPED_TRACE(Describe(shape));
     Read(shape);
     auto branch = backend_->Branch(*target_).value();
@@ -151,14 +151,16 @@ TEST_P(ImportTest, AnAbortedStepLeavesAnImportAlone) {
     const std::vector<float> held = ExportAll(*backend_, *whole_);
     EXPECT_EQ(ExportAll(*backend_, *target_), held);
     EXPECT_EQ(ExportAll(*backend_, *branch), held);
+    // In what order attention adds up may depend on where a state was branched (cuda/attention.h).
+    auto expected = backend_->Branch(*whole_).value();
     EXPECT_EQ(Feed(*backend_, *branch, *sequence_, kTokens + 40, 7),
-              Feed(*backend_, *whole_, *sequence_, kTokens + 40, 7));
+              Feed(*backend_, *expected, *sequence_, kTokens + 40, 7));
   }
 }
 
 // An import that is given up: what had arrived stays good, the rest is never there.
 TEST_P(ImportTest, ABranchOutlivesItsParent) {
-  for (const StateShape& shape : Shapes()) {
+  for (const StateShape& shape : ShapesHere()) {
     SCOPED_TRACE(Describe(shape));
     Read(shape);
     auto branch = backend_->Branch(*target_).value();
@@ -174,14 +176,16 @@ TEST_P(ImportTest, ABranchOutlivesItsParent) {
     auto late = backend_->Branch(*of_branch).value();
     EXPECT_FALSE(late->LayerReady(1));
     const std::vector<BatchItem> batch = {{late.get(), 5, 5}};
-    const std::vector<BatchItem> expected_batch = {{whole_.get(), 5, 5}};
+    auto expected = backend_->Branch(*whole_).value();
+    const std::vector<BatchItem> expected_batch = {{expected.get(), 5, 5}};
     ASSERT_TRUE(backend_->BeginStep(batch).ok());
     ASSERT_TRUE(backend_->BeginStep(expected_batch).ok());
-    EXPECT_EQ(Layer(*late, 0, 5).value(), Layer(*whole_, 0, 5).value());
+    EXPECT_EQ(Layer(*late, 0, 5).value(), Layer(*expected, 0, 5).value());
     EXPECT_EQ(Layer(*late, 1, 5).status().code(), absl::StatusCode::kFailedPrecondition);
     backend_->AbortStep(batch);
     backend_->AbortStep(expected_batch);
     late.reset();
+    expected.reset();
     of_branch.reset();
     stranger.reset();
     EXPECT_EQ(backend_->memory().state_bytes, whole_->bytes());
@@ -227,7 +231,8 @@ TEST_P(ImportTest, SeveralImportersBesideSteps) {
     for (std::thread& importer : importers) importer.join();
     const std::vector<float> held = ExportAll(*backend_, *whole_);
     EXPECT_EQ(ExportAll(*backend_, *target_), held);
-    const std::vector<float> expected = Feed(*backend_, *whole_, *sequence_, kTokens + 40, 7);
+    auto branched = backend_->Branch(*whole_).value();
+    const std::vector<float> expected = Feed(*backend_, *branched, *sequence_, kTokens + 40, 7);
     for (const std::unique_ptr<State>& branch : branches) {
       EXPECT_EQ(ExportAll(*backend_, *branch), held);
       EXPECT_EQ(Feed(*backend_, *branch, *sequence_, kTokens + 40, 7), expected);
