@@ -1,8 +1,10 @@
-// The backend of the executables that run the ordinary tests on CUDA: on a chip, or emulated.
+// The backend of the executables that run the ordinary tests on a chip.
 #include "tests/unit/kernels/backend_fixture.h"
 
 namespace longleaf::kernels {
 
 std::vector<Kind> KindsHere() { return {Kind::kCuda}; }
+
+std::vector<StateShape> ShapesHere() { return Shapes(); }
 
 }  // namespace longleaf::kernels

@@ -31,6 +31,7 @@ class Context {
   void* stack_ = nullptr;         // [kStackBytes], above a page that cannot be touched
   const void* bottom_ = nullptr;  // what the address sanitizer wants to know
   size_t size_ = 0;
+  size_t colour_ = 0;  // bytes at the top that are not used
   void* fake_stack_ = nullptr;
 };
 

@@ -18,8 +18,10 @@ inline constexpr int64_t kPlenty = int64_t{1} << 30;
 inline constexpr float kEpsilon = 1.1920929e-7f;  // of float
 
 enum class Kind { kReference, kCpuOneThread, kCpuThreeThreads, kCuda };
-// Those that the tests of this executable run on: host_kinds.cc, or tests/gpu/cuda_kinds.cc.
+// What the tests of this executable run on, and with which of Shapes(): host_kinds.cc, or a file of
+// tests/gpu.
 std::vector<Kind> KindsHere();
+std::vector<StateShape> ShapesHere();
 std::unique_ptr<Backend> Make(Kind kind, int64_t state_capacity = kPlenty);
 std::string NameOf(const testing::TestParamInfo<Kind>& info);
 

@@ -7,4 +7,6 @@ std::vector<Kind> KindsHere() {
   return {Kind::kReference, Kind::kCpuOneThread, Kind::kCpuThreeThreads};
 }
 
+std::vector<StateShape> ShapesHere() { return Shapes(); }
+
 }  // namespace longleaf::kernels

@@ -15,7 +15,7 @@ class StateTest : public BackendTest {};
 LONGLEAF_ON_ALL_BACKENDS(StateTest);
 
 TEST_P(StateTest, AgreesWithTheReferenceInOneStep) {
-  for (const StateShape& shape : Shapes()) {
+  for (const StateShape& shape : ShapesHere()) {
     for (int64_t length : {1, 62, 64, 65, 127, 287}) {
       const Sequence sequence(shape, length, 3);
       auto reference = Make(Kind::kReference);
@@ -39,7 +39,7 @@ TEST_P(StateTest, AgreesWithTheReferenceInOneStep) {
 }
 
 TEST_P(StateTest, AnySplitGivesTheSame) {
-  for (const StateShape& shape : Shapes()) {
+  for (const StateShape& shape : ShapesHere()) {
     constexpr int64_t kLength = 150;
     const Sequence sequence(shape, kLength, 5);
     auto whole = backend_->NewState(shape).value();
@@ -59,7 +59,7 @@ TEST_P(StateTest, AnySplitGivesTheSame) {
 }
 
 TEST_P(StateTest, EqualStepsGiveEqualBits) {
-  for (const StateShape& shape : Shapes()) {
+  for (const StateShape& shape : ShapesHere()) {
     const Sequence sequence(shape, 130, 6);
     auto first = backend_->NewState(shape).value(), second = backend_->NewState(shape).value();
     EXPECT_EQ(Feed(*backend_, *first, sequence, 130, 33),
@@ -81,7 +81,7 @@ TEST_P(StateTest, AnglesAreExactFarOut) {
 }
 
 TEST_P(StateTest, MembersOfABatchDoNotTouchEachOther) {
-  for (const StateShape& shape : Shapes()) {
+  for (const StateShape& shape : ShapesHere()) {
     const int64_t before[] = {0, 63, 5, 130}, rows[] = {70, 1, 3, 1};
     std::vector<Sequence> sequences;
     std::vector<std::unique_ptr<State>> together, alone;
@@ -114,7 +114,7 @@ TEST_P(StateTest, MembersOfABatchDoNotTouchEachOther) {
 }
 
 TEST_P(StateTest, BranchesShareThenDiverge) {
-  for (const StateShape& shape : Shapes()) {
+  for (const StateShape& shape : ShapesHere()) {
     constexpr int64_t kPrefix = 90, kLength = 140;
     const Sequence first(shape, kLength, 31);
     const Sequence second(first, kPrefix, 32), third(first, kPrefix, 33);
@@ -145,7 +145,7 @@ TEST_P(StateTest, BranchesShareThenDiverge) {
 }
 
 TEST_P(StateTest, AnAbortedStepLeavesNoTrace) {
-  for (const StateShape& shape : Shapes()) {
+  for (const StateShape& shape : ShapesHere()) {
     const Sequence sequence(shape, 200, 41), other(shape, 200, 42);
     auto state = backend_->NewState(shape).value();
     Feed(*backend_, *state, sequence, 70, 70);
@@ -185,7 +185,7 @@ TEST_P(StateTest, AnAbortedStepLeavesNoTrace) {
 }
 
 TEST_P(StateTest, MemoryIsCountedAndGivenBack) {
-  for (const StateShape& shape : Shapes()) {
+  for (const StateShape& shape : ShapesHere()) {
     const Sequence sequence(shape, 400, 51);
     auto state = backend_->NewState(shape).value();
     EXPECT_EQ(state->bytes(), 0);
@@ -236,7 +236,7 @@ TEST_P(StateTest, AFullMemoryRefusesTheStepAndChangesNothing) {
 }
 
 TEST_P(StateTest, AttentionMassCoversWhatTheLastRowSees) {
-  for (const StateShape& shape : Shapes()) {
+  for (const StateShape& shape : ShapesHere()) {
     const Sequence sequence(shape, 120, 81);
     auto state = backend_->NewState(shape).value();
     Feed(*backend_, *state, sequence, 100, 50);
