@@ -79,7 +79,7 @@ void Declare(CLI::App& app, Options& o) {
       ->type_name("NAME");
   model
       ->add_option("--weights", o.weights,
-                   "How weights are held: f32, int8 (8.5 bits) or int4 (4.5 bits) on the CPU;\n"
+                   "How weights are held: f32, bf16, int8 (8.5 bits), int4 (4.5 bits) on the CPU;\n"
                    "f32, bf16 or fp8 on a GPU (default: int8 on the CPU, bf16 on a GPU)")
       ->check(CLI::IsMember({"f32", "bf16", "fp8", "int8", "int4"}))
       ->type_name("FORMAT");

@@ -70,7 +70,7 @@ class OwnMatmul {
   OwnMatmul(int64_t rows, int64_t threads, WeightFormat format) : threads_(threads) {
     using dnnl::memory;
     omp_set_num_threads(static_cast<int>(threads));
-    const bool bytes = format != WeightFormat::kF32;
+    const bool bytes = GroupOf(format) != 0;
     const auto type = [bytes](memory::data_type of_bytes) {
       return bytes ? of_bytes : memory::data_type::f32;
     };
@@ -217,7 +217,8 @@ int Main(int argc, char** argv) {
   }
   BenchSampling();
   int failures = 0;
-  for (const WeightFormat format : {WeightFormat::kF32, WeightFormat::kI8, WeightFormat::kI4}) {
+  for (const WeightFormat format :
+       {WeightFormat::kF32, WeightFormat::kBF16, WeightFormat::kI8, WeightFormat::kI4}) {
     failures += BenchLinear(threads, format);
   }
   return failures;

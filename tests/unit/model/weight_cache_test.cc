@@ -30,8 +30,9 @@ using testing::SizeIs;
 namespace fs = std::filesystem;
 
 TEST_F(WeightCacheTest, TheSecondLoadTakesWhatTheFirstPacked) {
-  options_.keep = 3;
-  for (const WeightFormat format : {WeightFormat::kF32, WeightFormat::kI8, WeightFormat::kI4}) {
+  options_.keep = 4;
+  for (const WeightFormat format :
+       {WeightFormat::kF32, WeightFormat::kBF16, WeightFormat::kI8, WeightFormat::kI4}) {
     SCOPED_TRACE(kernels::NameOf(format));
     const Loaded without = Uncached(format);
     const Loaded first = Load(format);
@@ -50,7 +51,7 @@ TEST_F(WeightCacheTest, TheSecondLoadTakesWhatTheFirstPacked) {
     EXPECT_EQ(second.report.path, first.report.path);
     EXPECT_EQ(second.report.bytes, static_cast<int64_t>(fs::file_size(first.report.path)));
   }
-  EXPECT_THAT(Files(), SizeIs(3));
+  EXPECT_THAT(Files(), SizeIs(4));
   EXPECT_EQ(fs::status(options_.directory).permissions(), fs::perms::owner_all);
 }
 
