@@ -134,7 +134,7 @@ __device__ __forceinline__ void StoreOne(void* to, int64_t at, float x, float in
 
 // cols a multiple of kWidth, up to kPieces * kWidth * blockDim.x.
 template <typename Source, RowType kOut, int kPieces>
-__global__ void __launch_bounds__(kMostThreads) RowKernel(Source source, ProductRows to) {
+__global__ void __launch_bounds__(kMostThreads, 1) RowKernel(Source source, ProductRows to) {
   __shared__ float sums[32];
   __shared__ uint32_t magnitudes[32];
   const int64_t row = blockIdx.x;
