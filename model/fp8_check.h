@@ -29,8 +29,9 @@ struct FP8Accuracy {
   std::string ToString() const;  // one line, for people
 };
 
-// Within these a model may be served in fp8. Measured on sound models: RESULTS.md; a model that fp8
-// breaks is beyond the first by far.
+// Within these a model may be served in fp8. Measured: a mean of 0.003 and a worst of 0.03 on the
+// built-in model, 0.007 and 0.1 on random ones; where one channel is 2^20 times the others, whole
+// nats.
 inline constexpr double kMostMeanDivergence = 0.05;
 inline constexpr double kMostWorstDivergence = 1;
 
