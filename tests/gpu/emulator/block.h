@@ -9,7 +9,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <string>
 
 #include "tests/gpu/emulator/language.h"
 
@@ -33,8 +32,9 @@ inline constexpr size_t kMostShared = 232448;
 
 // ---- For what kernels call ---------------------------------------------------------------------
 
-// Ends the launch with an error; does not return.
-[[noreturn]] void Fault(const std::string& what);
+// Ends the launch with an error; does not return, and nothing of the stack it stands on is
+// destroyed.
+[[noreturn]] void Fault(const char* what);
 
 // The lane of the running thread.
 int Lane();

@@ -162,7 +162,7 @@ bool RunGrid(const Grid& grid, const std::function<void()>& thread) {
   return ok;
 }
 
-void Fault(const std::string& what) {
+void Fault(const char* what) {
   Complain(Describe(*block.running), what);
   GiveUp();
   std::abort();  // not reached

@@ -10,7 +10,13 @@
 namespace longleaf::emulator {
 namespace {
 
-constexpr size_t kAlignment = 256, kRedzone = 256;
+constexpr size_t kAlignment = 256;
+// The address sanitizer watches what follows a block; without it, bytes that cudaFree looks at.
+#ifdef LONGLEAF_EMULATOR_ASAN
+constexpr size_t kRedzone = 0;
+#else
+constexpr size_t kRedzone = 256;
+#endif
 constexpr unsigned char kNan = 0xff, kRedzoneByte = 0xa5;
 // Of more than this, only the two ends are filled.
 constexpr size_t kFilled = size_t{128} << 20;
@@ -39,13 +45,8 @@ cudaError_t Allocate(void** data, size_t bytes, bool pinned) {
   if (!pinned && static_cast<int64_t>(bytes) > memory.total - memory.used) {
     return cudaErrorMemoryAllocation;
   }
-  // The address sanitizer watches what follows the block; without it, bytes that cudaFree looks at.
   void* block = nullptr;
-#ifdef LONGLEAF_EMULATOR_ASAN
-  const size_t room = bytes;
-#else
   const size_t room = bytes + kRedzone;
-#endif
   if (posix_memalign(&block, kAlignment, room) != 0) return cudaErrorMemoryAllocation;
   auto* at = static_cast<std::byte*>(block);
   if (bytes <= kFilled) {
@@ -72,7 +73,6 @@ cudaError_t Free(void* data, bool pinned) {
   // Freeing waits for the device.
   cudaError_t error = FinishAll();
   const size_t bytes = found->second.bytes;
-#ifndef LONGLEAF_EMULATOR_ASAN
   for (size_t i = 0; i < kRedzone; ++i) {
     if (std::to_integer<int>(static_cast<std::byte*>(data)[bytes + i]) == kRedzoneByte) continue;
     std::fprintf(stderr, "emulator: an allocation of %zu bytes was written past its end\n", bytes);
@@ -80,7 +80,6 @@ cudaError_t Free(void* data, bool pinned) {
     error = cudaErrorIllegalAddress;
     break;
   }
-#endif
   memory.allocations.erase(found);
   if (!pinned) memory.used -= static_cast<int64_t>(bytes);
   std::free(data);
