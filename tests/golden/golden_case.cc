@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "kernels/cpu/cpu_backend.h"
+#include "kernels/cuda/cuda_backend.h"
 #include "model/safetensors.h"
 #include "model/state_codec.h"
 
@@ -40,8 +41,9 @@ kernels::AttentionPolicy PolicyOf(const std::string& label) {
 std::unique_ptr<kernels::Backend> MakeBackend(BackendKind kind, int64_t threads,
                                               int64_t state_bytes) {
   auto backend =
-      kind == BackendKind::kReference
-          ? kernels::CreateReferenceBackend(state_bytes)
+      kind == BackendKind::kReference ? kernels::CreateReferenceBackend(state_bytes)
+      : kind == BackendKind::kCuda
+          ? kernels::CreateCudaBackend({.state_capacity_bytes = state_bytes, .poison_pages = true})
           : kernels::CreateCpuBackend(
                 {.threads = threads, .state_capacity_bytes = state_bytes, .poison_pages = true});
   EXPECT_TRUE(backend.ok()) << backend.status();
@@ -90,7 +92,9 @@ std::vector<PolicyCase> WithStreaming(std::vector<PolicyCase> policies) {
 }
 
 std::string NameOf(BackendKind kind) {
-  return kind == BackendKind::kReference ? "reference" : "cpu";
+  return kind == BackendKind::kReference ? "reference"
+         : kind == BackendKind::kCuda    ? "cuda"
+                                         : "cpu";
 }
 
 Runner::Runner(BackendKind kind, const GoldenCase& golden, const RunnerOptions& options)

@@ -49,8 +49,11 @@ GoldenCase LoadCase(const std::string& name);
 // hold under them too.
 std::vector<PolicyCase> WithStreaming(std::vector<PolicyCase> policies);
 
-enum class BackendKind { kReference, kCpu };
+enum class BackendKind { kReference, kCpu, kCuda };
 std::string NameOf(BackendKind kind);
+// Those that an executable tests (host_backends.cc; tests/gpu has another), the fastest last.
+std::vector<BackendKind> BackendsHere();
+inline BackendKind FastBackendHere() { return BackendsHere().back(); }
 
 struct RunnerOptions {
   int64_t max_step_tokens = 2048;

@@ -72,7 +72,7 @@ class GoldenDifference : public testing::TestWithParam<std::string> {};
 
 TEST_P(GoldenDifference, AnotherPolicyDoesNotAgree) {
   const GoldenCase golden = LoadCase(GetParam());
-  Runner runner(BackendKind::kCpu, golden);
+  Runner runner(FastBackendHere(), golden);
   ASSERT_TRUE(runner.ok());
   ASSERT_GE(golden.policies.size(), 2u);
   const auto state = runner.NewState(golden.policies[0].policy);
@@ -84,8 +84,7 @@ TEST_P(GoldenDifference, AnotherPolicyDoesNotAgree) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, GoldenLogits,
-                         testing::Combine(testing::Values(BackendKind::kReference,
-                                                          BackendKind::kCpu),
+                         testing::Combine(testing::ValuesIn(BackendsHere()),
                                           testing::ValuesIn(CaseNames())),
                          [](const auto& param) {
                            return absl::StrCat(NameOf(std::get<0>(param.param)), "_",

@@ -171,18 +171,18 @@ std::string Name(const testing::TestParamInfo<GoldenState::ParamType>& info) {
 }
 
 const auto kSmall = testing::Values("mha", "gqa", "llama3_rope", "far");
-const auto kBackends = testing::Values(BackendKind::kReference, BackendKind::kCpu);
-const auto kCpu = testing::Values(BackendKind::kCpu);
+const auto kBackends = testing::ValuesIn(BackendsHere());
+const auto kFast = testing::Values(FastBackendHere());
 const auto kF32 = testing::Values(kernels::DType::kF32);
 
 INSTANTIATE_TEST_SUITE_P(Small, GoldenState,
                          testing::Combine(kBackends, kSmall, testing::ValuesIn(kTypes)), Name);
 INSTANTIATE_TEST_SUITE_P(Long, GoldenState,
-                         testing::Combine(kCpu, testing::Values("paper"),
+                         testing::Combine(kFast, testing::Values("paper"),
                                           testing::ValuesIn(kTypes)),
                          Name);
 INSTANTIATE_TEST_SUITE_P(Small, GoldenBytes, testing::Combine(kBackends, kSmall, kF32), Name);
-INSTANTIATE_TEST_SUITE_P(Long, GoldenBytes, testing::Combine(kCpu, testing::Values("paper"), kF32),
+INSTANTIATE_TEST_SUITE_P(Long, GoldenBytes, testing::Combine(kFast, testing::Values("paper"), kF32),
                          Name);
 
 }  // namespace

@@ -31,7 +31,7 @@ class GoldenStateTypes : public testing::TestWithParam<std::tuple<DType, std::st
 };
 
 TEST_P(GoldenStateTypes, LogitsStayNearTheGoldenOnesInAnyChunks) {
-  Runner runner(BackendKind::kCpu, golden_, {.state_dtype = type_});
+  Runner runner(FastBackendHere(), golden_, {.state_dtype = type_});
   ASSERT_TRUE(runner.ok());
   for (const PolicyCase& policy : golden_.policies) {
     for (const int64_t chunk : {int64_t{1}, int64_t{13}, int64_t{256}}) {
