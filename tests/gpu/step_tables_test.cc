@@ -1,7 +1,7 @@
 // The tables that a step sends to the device.
 #include "kernels/cuda/step_tables.h"
 
-#include <cstring>
+#include <algorithm>
 #include <memory>
 #include <vector>
 
@@ -29,7 +29,7 @@ class StepTablesTest : public DeviceStateTest {
     const std::vector<std::byte> bytes =
         BytesAt(reinterpret_cast<const std::byte*>(at), count * int64_t{sizeof(T)});
     std::vector<T> values(static_cast<size_t>(count));
-    std::memcpy(values.data(), bytes.data(), bytes.size());
+    std::copy(bytes.begin(), bytes.end(), reinterpret_cast<std::byte*>(values.data()));
     return values;
   }
   // What the device and the host are told is what the states have.
