@@ -1,7 +1,18 @@
 // The backend of the executables that run the ordinary tests on emulated CUDA.
+#include "tests/gpu/emulator/emulator.h"
 #include "tests/unit/kernels/backend_fixture.h"
 
 namespace longleaf::kernels {
+namespace {
+
+// No kernel went wrong without anybody hearing of it.
+class NoFailedLaunch : public testing::Environment {
+  void TearDown() override { EXPECT_EQ(emulator::FailedLaunches(), 0); }
+};
+[[maybe_unused]] const testing::Environment* const environment =
+    testing::AddGlobalTestEnvironment(new NoFailedLaunch);
+
+}  // namespace
 
 std::vector<Kind> KindsHere() { return {Kind::kCuda}; }
 
