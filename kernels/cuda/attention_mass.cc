@@ -47,8 +47,8 @@ Status AttentionMass::MakeRoom(int32_t rows, int64_t positions, int32_t heads,
   const bool enough = host_rows_.bytes() >= row_bytes && device_rows_.bytes() >= row_bytes &&
                       max_sum_.bytes() >= sum_bytes && mass_.bytes() >= mass_bytes &&
                       host_mass_.bytes() >= mass_bytes;
-  // An earlier step, given up perhaps, may still read the rows.
-  Status status = Check(cudaStreamSynchronize(stream), "attention mass");
+  Status status;
+  if (queued_) status = Check(cudaStreamSynchronize(stream), "attention mass");
   if (!status.ok() || enough) return status;
   status = Grow(row_bytes, host_rows_);
   if (status.ok()) status = Grow(row_bytes, device_rows_);
@@ -83,6 +83,7 @@ Status AttentionMass::Begin(const StepShape& shape, Batch batch, cudaStream_t st
   longest_ = RoundUp(longest);
   Status status = MakeRoom(rows_, positions_, shape.query_heads, stream);
   if (status.ok()) {
+    queued_ = true;
     std::copy(rows.begin(), rows.end(), host_rows_.as<AttentionMassRow>());
     status = Copy(device_rows_.data(), host_rows_.data(),
                   rows_ * static_cast<int64_t>(sizeof(AttentionMassRow)), stream);
@@ -121,6 +122,7 @@ Status AttentionMass::Finish(cudaStream_t stream) {
       Copy(host_mass_.data(), mass_.data(), positions_ * int64_t{sizeof(float)}, stream);
   if (status.ok()) status = Check(cudaStreamSynchronize(stream), "attention mass");
   if (!status.ok()) return status;
+  queued_ = false;
   const float* sums = host_mass_.as<float>();
   for (const Wanted& one : wanted) {
     for (int64_t n = 0; n < one.positions; ++n) one.mass[n] += sums[one.first + n];

@@ -46,6 +46,7 @@ class AttentionMass {
 
   StepShape shape_;
   std::vector<Wanted> wanted_;
+  bool queued_ = false;    // work that uses the memory below may be, of a step that was given up
   int32_t rows_ = 0;       // that launches are made for: those that ask, and empty ones
   int64_t longest_ = 0;    // likewise
   int64_t positions_ = 0;  // of all
