@@ -9,7 +9,7 @@ namespace longleaf::kernels::cuda {
 namespace {
 
 // A coarse chunk: rows enough to use a page well, and partial results that are not too many.
-constexpr int64_t kCoarsePages = 64;
+constexpr int64_t kCoarsePages = 32;
 
 // One chunk of one item.
 struct Piece {
@@ -125,7 +125,7 @@ ChunkRule ChunksOf(const StepShape& shape, StatePart part, int32_t wanted) {
     const auto quarter = static_cast<int64_t>(std::bit_floor(static_cast<uint32_t>(blocks))) / 4;
     rule = {std::clamp<int64_t>(quarter, 2, 8), 16};
   } else {
-    rule = {kCoarsePages, 1};
+    rule = {kCoarsePages, 2};
   }
   if (part == StatePart::kRaw && shape.policy.kind != AttentionPolicy::Kind::kFull) {
     // A window moves through the state: its chunks are as long at the end as at the beginning.

@@ -73,6 +73,7 @@ __device__ inline MmaUnit UnitOf(const AttentionArguments& arguments, const Atte
   of.end[0] = static_cast<int32_t>(unit.core_end - pages.first_core * kPageTokens);
   of.begin[1] = static_cast<int32_t>(unit.raw_begin + raw_shift);
   of.end[1] = static_cast<int32_t>(unit.raw_end + raw_shift);
+#pragma unroll
   for (int part = 0; part < 2; ++part) {
     const DevicePageLayout& layout = part == 0 ? arguments.shape.core : arguments.shape.raw;
     const int64_t head = first_head / (arguments.shape.query_heads / layout.heads);
@@ -102,8 +103,8 @@ __device__ __forceinline__ SeenColumns ColumnsOf(const MmaSight& sight, bool cor
           (core ? sight.core_end : sight.raw_end) - i * kTokens};
 }
 
-// Starts the copy of one head's keys (kind 0) or values (1) of page `i` into a stage. Rows outside
-// of the unit become zero: a weight of zero times whatever lies there must be zero.
+// Starts the copy of one head's keys (kind 0, with all scales) or values (1) of page `i`. Rows
+// outside of the unit become zero: a weight of zero times whatever lies there must be zero.
 template <DType kType, int kD, int kThreads>
 __device__ __forceinline__ void CopyStage(const MmaUnit& unit, const std::byte* page, int32_t i,
                                           int kind, std::byte* stage) {
@@ -111,22 +112,27 @@ __device__ __forceinline__ void CopyStage(const MmaUnit& unit, const std::byte* 
   constexpr int kChunks = Layout::kRowBytes / 16;  // of a row
   static_assert(Layout::kKeys * kChunks % kThreads == 0);
   const int part = i < unit.core_pages ? 0 : 1;
-  const int begin = unit.begin[part] - i * Layout::kKeys;
-  const int end = unit.end[part] - i * Layout::kKeys;
-  const std::byte* const elements = page + unit.elements[part][kind];
   const int thread = static_cast<int>(threadIdx.x);
+  const int begin = unit.begin[part] - i * Layout::kKeys;
+  const auto held = static_cast<unsigned>(unit.end[part] - unit.begin[part]);
+  const std::byte* const from = page + unit.elements[part][kind] + threadIdx.x * 16;
 #pragma unroll
   for (int c = 0; c < Layout::kKeys * kChunks / kThreads; ++c) {
-    const int chunk = c * kThreads + thread;
-    const int row = chunk / kChunks;
-    CpAsync16(stage + row * Layout::kRow + chunk % kChunks * 16, elements + chunk * 16,
-              begin <= row && row < end ? 16 : 0);
+    // Where a row is a whole part of the threads, the compiler needs the first of these alone.
+    const int row = kThreads % kChunks == 0 ? thread / kChunks + c * (kThreads / kChunks)
+                                            : (c * kThreads + thread) / kChunks;
+    const int chunk =
+        kThreads % kChunks == 0 ? thread % kChunks : (c * kThreads + thread) % kChunks;
+    CpAsync16(stage + row * Layout::kRow + chunk * 16, from + c * kThreads * 16,
+              static_cast<unsigned>(row - begin) < held ? 16 : 0);
   }
   if constexpr (Layout::kScaled) {
-    const std::byte* const scales = page + unit.scales[part][kind];
+    if (kind != 0) return;
     for (int row = thread; row < Layout::kKeys; row += kThreads) {
-      CpAsync4(stage + Layout::kScales + row * 4, scales + row * 4,
-               begin <= row && row < end ? 4 : 0);
+      const int valid = static_cast<unsigned>(row - begin) < held ? 4 : 0;
+      CpAsync4(stage + Layout::kKeyScales + row * 4, page + unit.scales[part][0] + row * 4, valid);
+      CpAsync4(stage + Layout::kValueScales + row * 4, page + unit.scales[part][1] + row * 4,
+               valid);
     }
   }
 }
@@ -232,6 +238,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps* kMTiles == 8 ? 2 : 1)
         }
       }
       tile.Soften();
+      tile.Pack(stages + stage * Layout::kStage, lane);
     }
     CpAsyncWait<1>();
     __syncthreads();  // the values are there, and nobody reads the keys

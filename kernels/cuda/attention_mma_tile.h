@@ -28,8 +28,10 @@ struct MmaLayout {
   static constexpr int kKeys = static_cast<int>(kPageTokens);
   static constexpr int kRowBytes = kD * (kScaled ? 1 : 2);  // of a key or value
   static constexpr int kRow = kRowBytes + kPad;
-  static constexpr int kScales = kKeys * kRow;  // where the scales of a stage begin
-  static constexpr int kStage = kScales + (kScaled ? kKeys * 4 : 0);
+  // Where in a stage of keys their scales begin, and those of the values.
+  static constexpr int kKeyScales = kKeys * kRow;
+  static constexpr int kValueScales = kKeyScales + kKeys * 4;
+  static constexpr int kStage = kKeyScales + (kScaled ? 2 * kKeys * 4 : 0);
   static constexpr int kQueryRow = kD * 2 + kPad;
   // log2(e) / sqrt(kD): from a product to the power of 2 that its weight is.
   static_assert(kD == 64 || kD == 96 || kD == 128);
@@ -48,7 +50,8 @@ struct MmaLayout {
 // Bytes 0 and 2 of `bytes`, s8, as bf16: byte 0 in the lower half. 128 + the lower 7 bits of a byte
 // is a bf16 with these bits at the end; what is too much is 128, or 256 where the sign is set.
 __device__ __forceinline__ uint32_t Bf16OfBytes02(uint32_t bytes) {
-  return SubtractBf16x2((bytes & 0x007f007fu) | 0x43004300u, (bytes & 0x00800080u) | 0x43004300u);
+  return SubtractBf16x2(AndOr(bytes, 0x007f007fu, 0x43004300u),
+                        AndOr(bytes, 0x00800080u, 0x43004300u));
 }
 
 // Columns `begin` .. `end` - 1 of a page are seen.
@@ -63,10 +66,11 @@ struct MmaTile {
   using Layout = MmaLayout<kType, kD>;
   static constexpr int kColumns = Layout::kKeys / 8;  // fragments of 8 keys
 
-  float sums[kMTiles][kD / 8][4];      // of values
-  float scores[kMTiles][kColumns][4];  // then weights, of the newest page
-  float largest[kMTiles][2];           // score
-  float total[kMTiles][2];             // this lane's part of the sum of the weights
+  float sums[kMTiles][kD / 8][4];                    // of values
+  float scores[kMTiles][kColumns][4];                // of the newest page, then its weights
+  uint32_t weights[kMTiles][Layout::kKeys / 16][4];  // in bf16
+  float largest[kMTiles][2];                         // score
+  float total[kMTiles][2];                           // this lane's part of the sum of the weights
 
   __device__ __forceinline__ void Clear() {
 #pragma unroll
@@ -95,7 +99,8 @@ struct MmaTile {
         for (int i = 0; i < 4; ++i) scores[m][n][i] = 0.0f;
       }
     }
-#pragma unroll
+    // Unrolled whole, expanding the i8 keys would take more registers than there are.
+#pragma unroll(Layout::kScaled ? 2 : kD / 16)
     for (int step = 0; step < kD / 16; ++step) {
       uint32_t a[kMTiles][4];
 #pragma unroll
@@ -127,7 +132,7 @@ struct MmaTile {
         }
       }
     }
-    if constexpr (Layout::kScaled) Scale(keys + Layout::kScales, lane);
+    if constexpr (Layout::kScaled) Scale(keys + Layout::kKeyScales, lane);
   }
 
   // Leaves out the keys that row g + 8 * half of fragment m does not see.
@@ -188,21 +193,27 @@ struct MmaTile {
     }
   }
 
-  // sums += weights times values, a stage.
-  __device__ __forceinline__ void Add(const std::byte* values, int lane) {
-    if constexpr (Layout::kScaled) Scale(values + Layout::kScales, lane);
-    const std::byte* const v = values + lane % 16 * Layout::kRow + lane / 16 * 16;
+  // The weights, each times the scale of its value, in bf16 as Add wants them. `keys`: the stage.
+  __device__ __forceinline__ void Pack(const std::byte* keys, int lane) {
+    if constexpr (Layout::kScaled) Scale(keys + Layout::kValueScales, lane);
 #pragma unroll
-    for (int step = 0; step < Layout::kKeys / 16; ++step) {
-      uint32_t a[kMTiles][4];
+    for (int m = 0; m < kMTiles; ++m) {
 #pragma unroll
-      for (int m = 0; m < kMTiles; ++m) {
+      for (int step = 0; step < Layout::kKeys / 16; ++step) {
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
           const float* const pair = scores[m][2 * step + i / 2] + i % 2 * 2;
-          a[m][i] = PackBf16(pair[0], pair[1]);
+          weights[m][step][i] = PackBf16(pair[0], pair[1]);
         }
       }
+    }
+  }
+
+  // sums += weights times values, a stage.
+  __device__ __forceinline__ void Add(const std::byte* values, int lane) {
+    const std::byte* const v = values + lane % 16 * Layout::kRow + lane / 16 * 16;
+#pragma unroll
+    for (int step = 0; step < Layout::kKeys / 16; ++step) {
 #pragma unroll
       for (int n = 0; n < Layout::kRowBytes / 32; ++n) {
         uint32_t b[4];
@@ -215,15 +226,15 @@ struct MmaTile {
             const uint32_t odd0 = Bf16OfBytes02(b0 >> 8), odd1 = Bf16OfBytes02(b1 >> 8);
 #pragma unroll
             for (int m = 0; m < kMTiles; ++m) {
-              MmaBf16(sums[m][4 * n + 2 * block], a[m], even0, even1);
-              MmaBf16(sums[m][4 * n + 2 * block + 1], a[m], odd0, odd1);
+              MmaBf16(sums[m][4 * n + 2 * block], weights[m][step], even0, even1);
+              MmaBf16(sums[m][4 * n + 2 * block + 1], weights[m][step], odd0, odd1);
             }
           }
         } else {
 #pragma unroll
           for (int m = 0; m < kMTiles; ++m) {
-            MmaBf16(sums[m][2 * n], a[m], b[0], b[1]);
-            MmaBf16(sums[m][2 * n + 1], a[m], b[2], b[3]);
+            MmaBf16(sums[m][2 * n], weights[m][step], b[0], b[1]);
+            MmaBf16(sums[m][2 * n + 1], weights[m][step], b[2], b[3]);
           }
         }
       }

@@ -115,6 +115,13 @@ __device__ __forceinline__ uint32_t PackBf16(float low, float high) {
   return packed;
 }
 
+// (a & mask) | bits, as one instruction where the compiler would make two of it.
+__device__ __forceinline__ uint32_t AndOr(uint32_t a, uint32_t mask, uint32_t bits) {
+  uint32_t result;
+  asm("lop3.b32 %0, %1, %2, %3, 0xea;\n" : "=r"(result) : "r"(a), "r"(mask), "r"(bits));
+  return result;
+}
+
 // a - b of both bf16 halves, each rounded to nearest even.
 __device__ __forceinline__ uint32_t SubtractBf16x2(uint32_t a, uint32_t b) {
   uint32_t difference;

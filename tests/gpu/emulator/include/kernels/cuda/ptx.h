@@ -47,6 +47,7 @@ inline uint32_t PackBf16(float low, float high) {
   return uint32_t{emulator::RoundToBf16(high)} << 16 | emulator::RoundToBf16(low);
 }
 
+inline uint32_t AndOr(uint32_t a, uint32_t mask, uint32_t bits) { return (a & mask) | bits; }
 inline uint32_t SubtractBf16x2(uint32_t a, uint32_t b) {
   const auto half = [](uint32_t bits) { return std::bit_cast<float>(bits & 0xffff0000u); };
   return PackBf16(half(a << 16) - half(b << 16), half(a) - half(b));
