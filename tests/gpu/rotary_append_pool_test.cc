@@ -195,6 +195,7 @@ TEST_F(RotaryAppendPoolTest, RoundsToTheSameBits) {
       const std::vector<Content> actual = Exported(*state);
       for (size_t i = 0; i < actual.size(); ++i) {
         const size_t half = actual[i].bytes.size() / 2;
+        if (half == 0) continue;  // no cores
         EXPECT_EQ(std::memcmp(actual[i].bytes.data() + half,
                               expected.contents[i].bytes.data() + half, half),
                   0);
