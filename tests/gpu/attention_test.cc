@@ -81,8 +81,10 @@ TEST(DeviceAttentionTest, QuestionsTogetherAndAlone) {
     Document there(*reference, shape), here(*device, shape);
     const Answers expected = there.Ask(all), together = here.Ask(all);
     for (size_t n = 0; n < all.size(); ++n) {
-      // Scores grow with the root of the head size, to twice those the tolerance is made for.
-      EXPECT_LE(LargestGap(together[n], expected[n]), 2 * AttentionTolerance(shape)) << n;
+      // Scores grow with the root of the head size, to twice those that the tolerance is made for,
+      // and what was rounded to another neighbour on its way into the state differs by 2^-8. How
+      // right the kernels are by themselves: attention_mma_test.cc.
+      EXPECT_LE(LargestGap(together[n], expected[n]), 4 * AttentionTolerance(shape)) << n;
     }
     EXPECT_EQ(together[0], together[5]);
     for (const size_t n : {0, 3, 4}) EXPECT_EQ(here.Ask({n})[0], together[n]) << "question " << n;
