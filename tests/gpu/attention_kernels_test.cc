@@ -213,14 +213,19 @@ TEST(AttentionMassTest, PoliciesAndTypes) {
   AttentionMass mass;  // one for all steps, as a backend has it
   size_t n = 0;
   for (const AttentionPolicy& policy : Policies()) {
-    for (const auto& [first, rows] :
-         {std::pair<int64_t, int64_t>{0, 1}, {129, 3}, {300, 1}}) {
+    for (const auto& [first, rows] : {std::pair<int64_t, int64_t>{0, 1}, {129, 3}, {300, 1}}) {
       const Sequence s(policy, 4, 2, n % 5 != 0 ? 32 : 254, first + rows, static_cast<uint32_t>(n),
                        kStateTypes[n % std::size(kStateTypes)]);
       ++n;
       CheckMass(mass, s, first, rows);
     }
   }
+}
+
+// Longer than one turn of all warps.
+TEST(AttentionMassTest, LongRow) {
+  AttentionMass mass;
+  CheckMass(mass, Sequence(AttentionPolicy::Full(), 1, 1, 2, 4400, 3), 4399, 1);
 }
 
 TEST(AttentionMassTest, NobodyAsks) {
