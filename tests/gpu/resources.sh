@@ -20,7 +20,7 @@ fi
 cat "${reports[@]}" | c++filt --no-params | awk '
   /Compiling entry function/ {
     split($0, quoted, "\047"); kernel = quoted[2]; target = quoted[4]
-    gsub(/longleaf::kernels::cuda::|\(anonymous namespace\)::/, "", kernel); sub(/^void /, "", kernel)
+    gsub(/longleaf::kernels::(cuda::)?|\(anonymous namespace\)::/, "", kernel); sub(/^void /, "", kernel)
   }
   /bytes stack frame/ { stack = $1; stores = $5; loads = $9 }
   /Used [0-9]+ registers/ {

@@ -13,12 +13,13 @@
 #     Without a stage: all of them. $OUT (build/gpu/out) gets results.md, and the logs; a short table
 #     is printed last. Fails when a test failed.
 #
-# GPU_LENGTHS (32768,65536,131072), GPU_MODELS (llama2-7b,llama3.1-8b), GPU_DEVICE (cuda) and GPU_WORK
-# (/tmp/longleaf-gpu) say otherwise. The card's settings are left as they are.
+# GPU_LENGTHS (32768,65536,131072), GPU_SHAPES (7b,8b), GPU_MODELS (llama2-7b,llama3.1-8b), GPU_DEVICE
+# (cuda) and GPU_WORK (/tmp/longleaf-gpu) say otherwise. The card's settings are left as they are.
 set -uo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cd "$root" || exit 2
 lengths=${GPU_LENGTHS:-32768,65536,131072}
+shapes=${GPU_SHAPES:-7b,8b}
 models=${GPU_MODELS:-llama2-7b,llama3.1-8b}
 device=${GPU_DEVICE:-cuda}
 work=${GPU_WORK:-/tmp/longleaf-gpu}
@@ -138,14 +139,16 @@ sanitize() {
 kernels() {
   say kernels
   local table
-  for table in "attention_bench --parts prefill --lengths $lengths" \
-    "attention_bench --parts decode --lengths $lengths" \
-    "attention_bench --parts shared --lengths $lengths" linear_bench transfer_bench; do
+  for table in "attention_bench --parts prefill --lengths $lengths --shapes $shapes" \
+    "attention_bench --parts decode --lengths $lengths --shapes $shapes" \
+    "attention_bench --parts shared --lengths $lengths --shapes $shapes" \
+    "linear_bench --shapes $shapes" "transfer_bench --tokens ${lengths##*,}"; do
     # shellcheck disable=SC2086
     timeout 240 bin/gpu_$table --device "$device" --markdown "$results" 2>&1 ||
       { echo "FAILED: $table" | tee -a "$results"; failed=1; }
   done
-  timeout 240 python3 tests/gpu/device/sdpa.py --lengths "$lengths" --markdown "$results" 2>&1 ||
+  timeout 240 python3 tests/gpu/device/sdpa.py --lengths "$lengths" --shapes "$shapes" \
+    --markdown "$results" 2>&1 ||
     echo "no figures from PyTorch" | tee -a "$results"
 }
 

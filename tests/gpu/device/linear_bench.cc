@@ -85,6 +85,14 @@ void Run(const Flags& flags) {
   for (const std::string& name :
        std::vector<std::string>(absl::StrSplit(flags.Text("formats"), ','))) {
     const WeightFormat format = Take(ParseWeightFormat(name));
+    const float one = 1;
+    const WeightView smallest{&one, DType::kF32, 1, 1};
+    const absl::Status there =
+        backend->PackMatrix({&smallest, 1}, Epilogue::kNone, format).status();
+    if (absl::IsUnimplemented(there)) {
+      std::printf("%s\n", std::string(there.message()).c_str());
+      continue;
+    }
     for (const Product& product : kProducts) {
       if (!flags.Has("shapes", product.model)) continue;
       const double error = ErrorOf(*backend, product, format);
