@@ -4,8 +4,8 @@
 #
 #   tests/gpu/run.sh bundle [FOLDER]   here: builds target `gpu` of preset cuda, writes the kernels'
 #                                      resource report, and packs programs, shared libraries and
-#                                      test data into FOLDER/bundle.tar.gz (build/gpu)
-#   tests/gpu/run.sh run [STAGE...]    there, from the same place in the tree, or beside bundle.tar.gz:
+#                                      test data into FOLDER/bundle.tar.xz (build/gpu)
+#   tests/gpu/run.sh run [STAGE...]    there, from the same place in the tree, or beside bundle.tar.xz:
 #       tests      the ordinary tests of the backends, on CUDA
 #       sanitize   some of them under compute-sanitizer, where that works
 #       kernels    attention, products, saving and restoring, beside PyTorch's attention
@@ -48,10 +48,11 @@ bundle() {
     cp tests/gpu/device/*.py "$stage/tests/gpu/device/" &&
     cp -r --parents tests/golden/data model/demo "$stage/" || return 1
   git rev-parse HEAD >"$stage/commit" 2>/dev/null
-  tar -C "$stage" -czf "$folder/bundle.tar.gz" . || return 1
+  # Every program holds all kernels: xz, unlike gzip, looks back far enough to see that.
+  tar -C "$stage" -c . | xz -9 >"$folder/bundle.tar.xz" || return 1
   cp tests/gpu/run.sh "$folder/"
   rm -rf "$stage"
-  du -h "$folder/bundle.tar.gz"
+  du -h "$folder/bundle.tar.xz"
 }
 
 # ---- there -------------------------------------------------------------------------------------
@@ -60,11 +61,14 @@ say() { printf '\n== %s (%s)\n' "$*" "$(date +%T)"; }
 
 unpack() {
   local bundle
-  for bundle in "$root/build/gpu/bundle.tar.gz" "$root/bundle.tar.gz" \
-    "$(dirname "${BASH_SOURCE[0]}")/bundle.tar.gz"; do
+  for bundle in "$root/build/gpu/bundle.tar.xz" "$root/bundle.tar.xz" \
+    "$(dirname "${BASH_SOURCE[0]}")/bundle.tar.xz"; do
     [ -f "$bundle" ] && break
   done
-  rm -rf "$work/bundle" && mkdir -p "$work/bundle" && tar -C "$work/bundle" -xzf "$bundle" || return 1
+  rm -rf "$work/bundle" && mkdir -p "$work/bundle" || return 1
+  tar -C "$work/bundle" -xJf "$bundle" 2>/dev/null ||
+    python3 -c 'import sys, tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2])' "$bundle" \
+      "$work/bundle" || return 1
   # cuBLASLt as NVIDIA's installer leaves it, or as Python's packages bring it.
   local cublas paths
   cublas=$(ls -d /usr/local/cuda/lib64 /usr/local/cuda/targets/*/lib 2>/dev/null
