@@ -88,6 +88,17 @@ describe() {
     echo 'no nvidia-smi'
 }
 
+# Those that this chip can run.
+test_programs() {
+  local program
+  for program in bin/gpu_*_test; do
+    case $program in
+      *wgmma*) [ "$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -1)" = 9.0 ] || continue ;;
+    esac
+    echo "$program"
+  done
+}
+
 # program LOG: runs one test program; prints its verdict, and what failed in it.
 test_program() {
   local log="$out/$1.log" status
@@ -102,7 +113,7 @@ tests() {
   say tests
   local program name verdict
   printf '\nTests of the backends on %s\n\n| program | verdict |\n|---|---|\n' "$device" >>"$results"
-  for program in bin/gpu_*_test; do
+  for program in $(test_programs); do
     name=$(basename "$program")
     if test_program "$name" "$program" --gtest_brief=1; then verdict=passed; else verdict=FAILED; failed=1; fi
     echo "$name $verdict"
@@ -120,7 +131,7 @@ sanitize() {
   fi
   printf '\ncompute-sanitizer\n\n| tool | program | verdict |\n|---|---|---|\n' >>"$results"
   for tool in memcheck racecheck synccheck initcheck; do
-    for program in bin/gpu_*_test; do
+    for program in $(test_programs); do
       name=$(basename "$program")
       if test_program "$tool-$name" timeout 120 compute-sanitizer --tool "$tool" --error-exitcode 9 \
         "$program" --gtest_brief=1 --gtest_filter="${GPU_SANITIZE_FILTER:-*}"; then
