@@ -88,12 +88,16 @@ describe() {
     echo 'no nvidia-smi'
 }
 
+is_hopper() {
+  [ "$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -1)" = 9.0 ]
+}
+
 # Those that this chip can run.
 test_programs() {
   local program
   for program in bin/gpu_*_test; do
     case $program in
-      *wgmma*) [ "$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -1)" = 9.0 ] || continue ;;
+      *wgmma*) is_hopper || continue ;;
     esac
     echo "$program"
   done
@@ -154,7 +158,9 @@ sanitize() {
 kernels() {
   say kernels
   local table
-  for table in "attention_bench --parts prefill --lengths $lengths --shapes $shapes" \
+  local prefill="attention_bench --parts prefill --lengths $lengths --shapes $shapes" on_hopper=()
+  if is_hopper; then on_hopper=("$prefill --hopper on"); fi
+  for table in "$prefill" "${on_hopper[@]}" \
     "attention_bench --parts decode --lengths $lengths --shapes $shapes" \
     "attention_bench --parts shared --lengths $lengths --shapes $shapes" \
     "linear_bench --shapes $shapes" "transfer_bench --tokens ${lengths##*,}"; do

@@ -129,7 +129,7 @@ class Bench {
       : flags_(flags),
         memory_(flags.Number("memory-gb") << 30),
         dtype_(Take(ParseStateType(flags.Text("dtype")))),
-        backend_(MakeBackend(flags.Text("device"), memory_)) {}
+        backend_(MakeBackend(flags.Text("device"), memory_, flags.Text("hopper") == "on")) {}
 
   void Run() {
     for (const Model& model : kModels) {
@@ -180,9 +180,10 @@ class Bench {
   }
 
   void Prefill() {
-    Report report(absl::StrCat("Prefill attention, one layer, ", flags_.Text("dtype"),
-                               " states, chunks of ", flags_.Text("chunk")),
-                  {"model", "tokens", "attention", "ms", "TFLOP/s", "last chunk TFLOP/s"});
+    Report report(
+        absl::StrCat("Prefill attention, one layer, ", flags_.Text("dtype"), " states, chunks of ",
+                     flags_.Text("chunk"), ", Hopper's kernel ", flags_.Text("hopper")),
+        {"model", "tokens", "attention", "ms", "TFLOP/s", "last chunk TFLOP/s"});
     const int64_t chunk = flags_.Number("chunk");
     for (const Model& model : kModels) {
       if (!flags_.Has("shapes", model.name)) continue;
@@ -294,6 +295,7 @@ class Bench {
 
 int main(int argc, char** argv) {
   longleaf::kernels::Flags flags({{"device", "auto"},
+                                  {"hopper", "off"},
                                   {"lengths", "32768,65536,131072"},
                                   {"chunk", "2048"},
                                   {"shapes", "7b,8b"},

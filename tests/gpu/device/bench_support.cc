@@ -58,10 +58,12 @@ bool Flags::Has(const std::string& name, const std::string& word) const {
   return std::find(words.begin(), words.end(), word) != words.end();
 }
 
-std::unique_ptr<Backend> MakeBackend(const std::string& device, int64_t state_bytes) {
-  DeviceBackend made = Take(MakeDeviceBackend(
-      device, [state_bytes](Device chosen) -> absl::StatusOr<std::unique_ptr<Backend>> {
-        if (chosen == Device::kCuda) return CreateCudaBackend({});
+std::unique_ptr<Backend> MakeBackend(const std::string& device, int64_t state_bytes,
+                                     bool hopper_attention) {
+  DeviceBackend made = Take(
+      MakeDeviceBackend(device, [=](Device chosen) -> absl::StatusOr<std::unique_ptr<Backend>> {
+        if (chosen == Device::kCuda)
+          return CreateCudaBackend({.hopper_attention = hopper_attention});
         if (chosen == Device::kReference) return CreateReferenceBackend(state_bytes);
         return CreateCpuBackend({.state_capacity_bytes = state_bytes});
       }));

@@ -39,7 +39,8 @@ class Flags {
 };
 
 // Of --device (auto, cpu, cuda), with `state_bytes` for states where it is the CPU's memory.
-std::unique_ptr<Backend> MakeBackend(const std::string& device, int64_t state_bytes);
+std::unique_ptr<Backend> MakeBackend(const std::string& device, int64_t state_bytes,
+                                     bool hopper_attention = false);
 
 // Normal numbers, the same for the same seed, as a buffer of the backend.
 std::unique_ptr<Buffer> RandomBuffer(Backend& backend, int64_t rows, int64_t cols, uint32_t seed);
