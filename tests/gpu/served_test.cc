@@ -1,0 +1,64 @@
+// A whole server on the CUDA backend, emulated: what it says of itself, and that a document which
+// one device has read is answered on the other from the stored state.
+#include <string>
+
+#include "tests/service/server_fixture.h"
+
+namespace longleaf::service {
+namespace {
+
+constexpr char kFact[] = "Drentdale";  // is told of once, near the beginning of the document
+constexpr char kQuestion[] = "How many people live in the village of Drentdale?";
+constexpr char kAnswer[] = "347";
+
+// Sentences of the built-in document around the fact: some hundred tokens, so that the fact lies in
+// core tokens, and the emulator is done in seconds.
+std::string Excerpt(const std::string& document) {
+  const size_t fact = document.find(kFact);
+  const size_t begin = document.rfind(". ", fact - 200) + 2;
+  return document.substr(begin, document.find(". ", fact + 500) + 1 - begin);
+}
+
+class ServedTest : public ServerTest {
+ protected:
+  void SetUp() override {
+    ServerTest::SetUp();
+    options_.weights = "bf16";  // that both devices take
+    options_.state_dtype = "bf16";
+    options_.state_memory_bytes = int64_t{64} << 20;
+    options_.prefill_chunk = 128;
+  }
+  std::string Device() {
+    grpc::ClientContext context;
+    v1::Model model;
+    EXPECT_TRUE(models_->GetModel(&context, v1::GetModelRequest(), &model).ok());
+    return model.device();
+  }
+  // Reads a document on one device and answers it on both.
+  void ReadOnAnswerOn(const char* reads, const char* answers) {
+    options_.device = reads;
+    Start();
+    EXPECT_EQ(Device().substr(0, Device().find(' ')), reads);
+    UploadAndWait("doc", Excerpt(DemoDocument()));
+    const Answer live = Ask("doc", kQuestion);
+    ASSERT_TRUE(live.status.ok()) << live.status.error_message();
+    EXPECT_NE(live.text.find(kAnswer), std::string::npos) << live.text;
+
+    Stop();
+    options_.device = answers;
+    Start();
+    EXPECT_EQ(Device().substr(0, Device().find(' ')), answers);
+    const Answer stored = Ask("doc", kQuestion);
+    ASSERT_TRUE(stored.status.ok()) << stored.status.error_message();
+    EXPECT_EQ(stored.started.tier(), v1::STATE_TIER_DISK);
+    EXPECT_EQ(stored.started.tokens_prefilled(), stored.finished.usage().question_tokens());
+    EXPECT_EQ(stored.text, live.text);
+  }
+};
+
+TEST_F(ServedTest, ReadOnTheDeviceAnsweredOnTheCpu) { ReadOnAnswerOn("cuda", "cpu"); }
+
+TEST_F(ServedTest, ReadOnTheCpuAnsweredOnTheDevice) { ReadOnAnswerOn("cpu", "cuda"); }
+
+}  // namespace
+}  // namespace longleaf::service
