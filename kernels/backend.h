@@ -222,6 +222,9 @@ class Backend {
 
   virtual std::string name() const = 0;  // for people: "cpu (AVX3, 2 threads)"
   virtual BackendMemory memory() const = 0;
+  // OK while the device works. Else what broke it: no step can succeed any more, only a new process
+  // helps. To be asked after a failure: it may wait for the device.
+  virtual absl::Status Usable() { return absl::OkStatus(); }
 
   // ---- weights and activations
   // Packs the vertical concatenation of `parts` (equal cols); kSiluGate wants two of equal rows.

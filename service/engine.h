@@ -36,6 +36,9 @@ struct EngineOptions {
   int64_t max_questions = 256;         // waiting or running
   int64_t max_running_questions = 64;  // of them
   int64_t max_reading_documents = 16;  // documents that share the document part of the steps
+  // Called once, on the engine's thread, when the device is broken (Backend::Usable). The engine
+  // refuses questions from then on; what is stored is as it was, for the next start.
+  std::function<void(const absl::Status&)> device_lost;
 };
 
 struct QuestionRequest {

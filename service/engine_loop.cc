@@ -69,6 +69,9 @@ void Engine::Loop::Drain(Clock::time_point deadline) {
 void Engine::Loop::Run() {
   for (;;) {
     RunCommands();
+    if (device_lost_) {
+      GiveUp();
+    }
     DropEndedQuestions();
     AdvanceDocuments();
     AdmitQuestions();

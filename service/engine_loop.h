@@ -90,6 +90,7 @@ class Engine::Loop {
   std::vector<model::ForwardItem> ItemsOf(const std::vector<Member>& members);
   absl::Status Advance(const std::vector<Member>& members, const kernels::Tensor& logits);
   void StepFailed(const absl::Status& status, const std::vector<Member>& members);
+  void GiveUp();
 
   // engine_admission.cc
   void AdmitQuestions();
@@ -172,6 +173,7 @@ class Engine::Loop {
   const void* starving_ = nullptr;  // the job that has waited too long for memory, if any
   bool stopping_ = false;
   bool draining_ = false;
+  bool device_lost_ = false;
   Clock::time_point drain_deadline_;
 
   std::thread thread_;

@@ -230,12 +230,33 @@ void Engine::Loop::StepFailed(const absl::Status& status, const std::vector<Memb
     return;
   }
   log::Error("step failed", {{"error", status.ToString()}});
+  if (const absl::Status device = model_->backend().Usable(); !device.ok()) {
+    log::Error("the device is lost", {{"error", device.ToString()}});
+    device_lost_ = true;
+    GiveUp();
+    if (options_.device_lost) {
+      options_.device_lost(device);
+    }
+    return;
+  }
   for (const Member& member : members) {
     if (member.question != nullptr) {
       EndQuestion(*member.question, absl::InternalError("the model's step failed"));
     } else {
       EndDocument(*member.document, absl::InternalError("the model's step failed"));
     }
+  }
+}
+
+// Without a device: nobody gets an answer, and no document is to blame. Each goes on from its last
+// checkpoint after the next start.
+void Engine::Loop::GiveUp() {
+  for (const auto& question : questions_) {
+    EndQuestion(*question, WithDetails(absl::UnavailableError("the device is lost"),
+                                       {.reason = reason::kDraining, .retry_seconds = 5}));
+  }
+  for (const auto& document : documents_) {
+    document->cancelled = true;
   }
 }
 

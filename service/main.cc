@@ -5,9 +5,11 @@
 
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <string>
 
 #include "absl/status/status.h"
+#include "cache_store/store.h"
 #include "service/log.h"
 #include "service/options.h"
 #include "service/server.h"
@@ -42,7 +44,11 @@ int main(int argc, char** argv) {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
 
-  absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(*options);
+  // Whoever started this process starts another. Nothing is put away first, as in a crash: states
+  // cannot be read from a device that is gone, and all else is in the store.
+  const auto device_lost = [](const absl::Status&) { std::_Exit(1); };
+  absl::StatusOr<std::unique_ptr<Server>> server =
+      Server::Start(*options, longleaf::store::Store::Open, device_lost);
   if (!server.ok()) {
     std::fprintf(stderr, "longleafd: %s\n", std::string(server.status().message()).c_str());
     return 1;

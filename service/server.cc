@@ -74,7 +74,7 @@ struct Server::Rep {
 
   absl::Status OpenStore(const StoreOpener& open_store);
   absl::Status LoadModel();
-  void StartEngine();
+  void StartEngine(const DeviceLost& device_lost);
   absl::Status Listen();
   absl::Status ExposeMetrics();
   absl::Status ResumeReading();
@@ -145,8 +145,9 @@ absl::Status Server::Rep::LoadModel() {
   return absl::OkStatus();
 }
 
-void Server::Rep::StartEngine() {
+void Server::Rep::StartEngine(const DeviceLost& device_lost) {
   EngineOptions engine_options;
+  engine_options.device_lost = device_lost;
   engine_options.prefill_chunk = model->prefill_chunk();
   engine_options.min_prefill_chunk = options.min_prefill_chunk;
   engine_options.max_slowdown = options.max_slowdown;
@@ -352,7 +353,8 @@ Server::Server(std::unique_ptr<Rep> rep) : rep_(std::move(rep)) {}
 Server::~Server() { rep_->Shutdown(); }
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Options& options,
-                                                      const StoreOpener& open_store) {
+                                                      const StoreOpener& open_store,
+                                                      const DeviceLost& device_lost) {
   std::unique_ptr<Server> server(new Server(std::make_unique<Rep>()));
   Rep& rep = *server->rep_;
   rep.options = options;
@@ -362,7 +364,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Options& options,
   if (absl::Status status = rep.LoadModel(); !status.ok()) {
     return status;
   }
-  rep.StartEngine();
+  rep.StartEngine(device_lost);
   if (absl::Status status = rep.ResumeReading(); !status.ok()) {
     return status;
   }

@@ -17,12 +17,18 @@ namespace longleaf::service {
 using StoreOpener =
     std::function<absl::StatusOr<std::unique_ptr<store::Store>>(const store::StoreOptions&)>;
 
+// What is done when the device is broken.
+using DeviceLost = std::function<void(const absl::Status&)>;
+
 class Server {
  public:
   // Opens the store, loads the model, goes on reading documents that were not finished, and serves.
   // The error says in one line what is in the way.
+  // `device_lost` is called, on a thread of the server, when the device that computes is broken: no
+  // question is answered from then on, and a new process is needed. Nothing that is stored is lost.
   static absl::StatusOr<std::unique_ptr<Server>> Start(
-      const Options& options, const StoreOpener& open_store = store::Store::Open);
+      const Options& options, const StoreOpener& open_store = store::Store::Open,
+      const DeviceLost& device_lost = nullptr);
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;

@@ -42,6 +42,11 @@ class CudaBackend : public Backend {
             pages_.used_bytes(), pages_.capacity_bytes(), pages_.pool_bytes()};
   }
 
+  absl::Status Usable() override {
+    const absl::Status broken = Broken();
+    return broken.ok() ? stream_.Synchronize() : broken;
+  }
+
   absl::StatusOr<std::unique_ptr<Matrix>> PackMatrix(absl::Span<const WeightView> parts,
                                                      Epilogue epilogue,
                                                      WeightFormat format) override;

@@ -1,7 +1,9 @@
 // A whole server on the CUDA backend, emulated: what it says of itself, and that a document which
 // one device has read is answered on the other from the stored state.
+#include <atomic>
 #include <string>
 
+#include "tests/gpu/emulator/emulator.h"
 #include "tests/service/server_fixture.h"
 
 namespace longleaf::service {
@@ -59,6 +61,43 @@ class ServedTest : public ServerTest {
 TEST_F(ServedTest, ReadOnTheDeviceAnsweredOnTheCpu) { ReadOnAnswerOn("cuda", "cpu"); }
 
 TEST_F(ServedTest, ReadOnTheCpuAnsweredOnTheDevice) { ReadOnAnswerOn("cpu", "cuda"); }
+
+// One call to the device after the other fails while a question is answered. Either the question
+// takes note of it, or nobody does, or the device is lost and the server says so; the document is
+// there in any case, and the next process answers from it.
+TEST_F(ServedTest, ABrokenDeviceIsTold) {
+  std::atomic<bool> lost = false;
+  device_lost_ = [&lost](const absl::Status&) { lost = true; };
+  options_.device = "cuda";
+  Start();
+  UploadAndWait("doc", Excerpt(DemoDocument()));
+  int64_t failed = 0;
+  for (int64_t call = 1; !lost; call += 3) {
+    emulator::FailCall(call, cudaErrorIllegalAddress);
+    const Answer answer = Ask("doc", kQuestion);
+    ASSERT_LT(call, 1000) << "no failure was the device's end";
+    if (answer.status.ok()) {
+      EXPECT_NE(answer.text.find(kAnswer), std::string::npos) << answer.text;
+    } else {
+      EXPECT_TRUE(answer.status.error_code() == grpc::StatusCode::INTERNAL ||
+                  answer.status.error_code() == grpc::StatusCode::UNAVAILABLE ||
+                  answer.status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED)
+          << answer.status.error_message();
+      ++failed;
+    }
+  }
+  emulator::FailCall(0, cudaSuccess);
+  EXPECT_GT(failed, 0);
+  EXPECT_EQ(Ask("doc", kQuestion).status.error_code(), grpc::StatusCode::UNAVAILABLE);
+
+  Stop();
+  options_.device = "cpu";
+  Start();
+  const Answer answer = Ask("doc", kQuestion);
+  ASSERT_TRUE(answer.status.ok()) << answer.status.error_message();
+  EXPECT_EQ(answer.started.tier(), v1::STATE_TIER_DISK);
+  EXPECT_NE(answer.text.find(kAnswer), std::string::npos) << answer.text;
+}
 
 }  // namespace
 }  // namespace longleaf::service

@@ -59,7 +59,8 @@ void ServerTest::TearDown() {
 }
 
 void ServerTest::Start() {
-  absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(options_, open_store_);
+  absl::StatusOr<std::unique_ptr<Server>> server =
+      Server::Start(options_, open_store_, device_lost_);
   ASSERT_TRUE(server.ok()) << server.status();
   server_ = *std::move(server);
   grpc::ChannelArguments arguments;

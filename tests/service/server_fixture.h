@@ -42,6 +42,7 @@ class ServerTest : public ::testing::Test {
   // Changes to make before Start.
   Options options_;
   StoreOpener open_store_ = store::Store::Open;
+  DeviceLost device_lost_;
   void Start();
   void Stop();  // as SIGTERM does
   void Restart() {
