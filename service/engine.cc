@@ -30,7 +30,7 @@ double Engine::SecondsUntilRoomForDocument() const { return loop_->SecondsUntilR
 
 ProgressBoard& Engine::board() { return loop_->board(); }
 
-Engine::StateMemory Engine::state_memory() const { return loop_->state_memory(); }
+Engine::Memory Engine::memory() const { return loop_->memory(); }
 
 void Engine::Drain(std::chrono::steady_clock::time_point deadline) { loop_->Drain(deadline); }
 

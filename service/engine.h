@@ -78,13 +78,16 @@ class Engine {
   int64_t queued_documents() const;
   double SecondsUntilRoomForDocument() const;
   ProgressBoard& board();
-  struct StateMemory {
-    int64_t used_bytes = 0;      // pages of live states, shared ones once
-    int64_t pool_bytes = 0;      // taken from the machine: those, and free ones kept for the next
+  // Of the device that computes.
+  struct Memory {
+    int64_t state_bytes = 0;       // pages of live states, shared ones once
+    int64_t state_pool_bytes = 0;  // taken from the machine: those, and free ones kept for the next
     int64_t reserved_bytes = 0;  // promised to those who run, and held by states that wait for use
+    int64_t weight_bytes = 0;
+    int64_t working_bytes = 0;  // activations, and what operations need while they run
   };
   // As of the last step.
-  StateMemory state_memory() const;
+  Memory memory() const;
 
   // Stops reading documents, storing how far they have come; lets questions finish until
   // `deadline`, then ends them with UNAVAILABLE. Returns when all that is done.

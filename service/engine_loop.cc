@@ -139,9 +139,11 @@ void Engine::Loop::PublishCounts() {
     queued += job->waiting_to_be_read() ? 1 : 0;
   }
   queued_documents_.store(queued, std::memory_order_relaxed);
-  const kernels::BackendMemory memory = model_->backend().memory();
-  state_bytes_.store(memory.state_bytes, std::memory_order_relaxed);
-  state_pool_bytes_.store(memory.state_pool_bytes, std::memory_order_relaxed);
+  const kernels::BackendMemory now = model_->backend().memory();
+  state_bytes_.store(now.state_bytes, std::memory_order_relaxed);
+  state_pool_bytes_.store(now.state_pool_bytes, std::memory_order_relaxed);
+  weight_bytes_.store(now.weight_bytes, std::memory_order_relaxed);
+  working_bytes_.store(now.activation_bytes, std::memory_order_relaxed);
   reserved_state_bytes_.store(reserved_bytes_ + cache_.bytes(), std::memory_order_relaxed);
   if (backlog_.knows()) {
     const Load load = CurrentLoad();
@@ -173,10 +175,12 @@ Load Engine::Loop::CurrentLoad() const {
   return load;
 }
 
-Engine::StateMemory Engine::Loop::state_memory() const {
+Engine::Memory Engine::Loop::memory() const {
   return {state_bytes_.load(std::memory_order_relaxed),
           state_pool_bytes_.load(std::memory_order_relaxed),
-          reserved_state_bytes_.load(std::memory_order_relaxed)};
+          reserved_state_bytes_.load(std::memory_order_relaxed),
+          weight_bytes_.load(std::memory_order_relaxed),
+          working_bytes_.load(std::memory_order_relaxed)};
 }
 
 // Whoever needs much could wait for ever while those who need little take what becomes free. So the

@@ -40,7 +40,7 @@ class Engine::Loop {
   ProgressBoard& board() { return board_; }
   int64_t queued_documents() const { return queued_documents_.load(std::memory_order_relaxed); }
   double SecondsUntilRoomForDocument() const { return document_slot_seconds_.load(); }
-  StateMemory state_memory() const;
+  Memory memory() const;
 
   // ---- the engine's thread: commands
   void ReadDocument(const store::DocumentName& name, int64_t tokens);
@@ -157,6 +157,8 @@ class Engine::Loop {
   std::atomic<int64_t> state_bytes_{0};
   std::atomic<int64_t> state_pool_bytes_{0};
   std::atomic<int64_t> reserved_state_bytes_{0};
+  std::atomic<int64_t> weight_bytes_{0};
+  std::atomic<int64_t> working_bytes_{0};
   // What somebody who is refused is told: when there will be a place.
   std::atomic<double> document_slot_seconds_{1};
   std::atomic<double> question_slot_seconds_{1};

@@ -82,6 +82,11 @@ class Readings : public prometheus::Collectable {
               "Of the memory for states: held by documents ready to be asked, and promised to what "
               "runs"),
         static_cast<double>(now.state_reserved_bytes), {});
+    Add(Gauge(out, "longleaf_weight_bytes", "Memory of the device that the model's weights take"),
+        static_cast<double>(now.weight_bytes), {});
+    Add(Gauge(out, "longleaf_working_bytes",
+              "Memory of the device for activations and what operations need while they run"),
+        static_cast<double>(now.working_bytes), {});
     Add(Counter(out, "longleaf_weight_passes_total",
                 "Times the model's weights were read: once a step, for everybody in it"),
         static_cast<double>(now.weight_passes), {});

@@ -27,6 +27,8 @@ struct GaugeReadings {
   int64_t state_capacity_memory = 0;
   int64_t state_pool_bytes = 0;
   int64_t state_reserved_bytes = 0;
+  int64_t weight_bytes = 0;
+  int64_t working_bytes = 0;
   int64_t weight_passes = 0;
   int64_t state_capacity_disk = 0;
   std::map<std::string, int64_t> disk_drops;  // snapshots removed since start, by reason

@@ -284,9 +284,11 @@ GaugeReadings Server::Rep::Read() {
       now.documents[index] = count;
     }
   }
-  const Engine::StateMemory memory = engine->state_memory();
-  now.state_bytes_memory = memory.used_bytes;
-  now.state_pool_bytes = memory.pool_bytes;
+  const Engine::Memory memory = engine->memory();
+  now.state_bytes_memory = memory.state_bytes;
+  now.state_pool_bytes = memory.state_pool_bytes;
+  now.weight_bytes = memory.weight_bytes;
+  now.working_bytes = memory.working_bytes;
   now.state_reserved_bytes = memory.reserved_bytes;
   now.weight_passes = model->weight_passes();
   now.state_capacity_memory = model->state_capacity_bytes();

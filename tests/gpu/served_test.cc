@@ -42,6 +42,9 @@ class ServedTest : public ServerTest {
     Start();
     EXPECT_EQ(Device().substr(0, Device().find(' ')), reads);
     UploadAndWait("doc", Excerpt(DemoDocument()));
+    EXPECT_GT(Metric("longleaf_state_bytes{tier=\"memory\"}"), 0);
+    EXPECT_GT(Metric("longleaf_weight_bytes"), 2e6);  // of the linear layers, in bf16
+    EXPECT_GT(Metric("longleaf_working_bytes"), 0);
     const Answer live = Ask("doc", kQuestion);
     ASSERT_TRUE(live.status.ok()) << live.status.error_message();
     EXPECT_NE(live.text.find(kAnswer), std::string::npos) << live.text;
