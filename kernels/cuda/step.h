@@ -12,8 +12,8 @@
 namespace longleaf::kernels::cuda {
 
 // One member of a ragged batch. The tables are indexed by page, kPageTokens tokens each, from the
-// state's beginning, also where pages were let go (entries null) and where this step adds to them;
-// a page that the step has to copy before it writes is the copy.
+// state's beginning; entries of pages that were let go are not there to be read. Those that this
+// step adds are, and a page that the step has to copy before it writes is the copy.
 struct StepItem {
   int64_t first_token = 0;                 // of its first row: state.tokens() before the step
   int32_t first_row = 0;                   // of the batch
