@@ -186,7 +186,7 @@ class Planner {
       const auto first = static_cast<int32_t>(plan_.units.size());
       for (size_t i = begin; i < end; ++i) plan_.units.push_back(drafts_[i].unit);
       const int32_t units = RoundUp(end - begin);
-      plan_.units.resize(static_cast<size_t>(first + units));
+      plan_.units.resize(static_cast<size_t>(first) + static_cast<size_t>(units));
       const Draft& draft = drafts_[begin];
       plan_.launches.push_back({first, units, draft.pack, draft.Tile(), draft.prefill});
       begin = end;
