@@ -198,9 +198,10 @@ __device__ void Store(const AttentionArguments& arguments, const AttentionUnit& 
   }
 }
 
-// Grid: units, query heads / pack, parts of a unit's slots. kColumns * 32 >= head_dim.
+// Grid: units, query heads / pack, parts of a unit's slots. kColumns * 32 >= head_dim. (With three
+// columns, two blocks of a multiprocessor would cost spilled registers on sm_90a.)
 template <int kColumns, int kSlots>
-__global__ void __launch_bounds__(kThreads, kSlots == 2 ? 2 : 1)
+__global__ void __launch_bounds__(kThreads, kSlots == 2 && kColumns != 3 ? 2 : 1)
     AttentionF32(const AttentionLaunch launch, const AttentionArguments arguments) {
   auto& tiles = *DynamicShared<Tiles<kColumns, kSlots>>();
   const AttentionUnit unit = arguments.units[launch.first_unit + static_cast<int32_t>(blockIdx.x)];
