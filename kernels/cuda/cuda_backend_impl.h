@@ -105,7 +105,12 @@ class CudaBackend : public Backend {
                      pages_.capacity_bytes(), " in use on the device"));
   }
   // What went wrong where nobody could be told.
-  absl::Status Broken() const { return failed_.ok() ? pages_.status() : failed_; }
+  // INTERNAL whatever it was: what was committed without having run cannot be made good by waiting
+  // for memory.
+  absl::Status Broken() const {
+    const absl::Status status = failed_.ok() ? pages_.status() : failed_;
+    return status.ok() ? status : absl::InternalError(status.message());
+  }
   // Sends what the kernels of a step need to know to the device, once for all layers.
   absl::Status SendStep(Batch batch);
   // All that the launches of the step depend on, apart from the operations' own arguments.

@@ -202,4 +202,23 @@ void AttentionCase::ExpectRight(double relative) {
   EXPECT_EQ(wrong, 0);
 }
 
+const std::vector<AttentionPolicy>& OddPolicies() {
+  static const auto& policies =
+      *new std::vector<AttentionPolicy>{AttentionPolicy::Full(),
+                                        AttentionPolicy::Cca(4, 8, CoreHeads::kQuery),
+                                        AttentionPolicy::Cca(1, 1, CoreHeads::kKeyValue),
+                                        AttentionPolicy::Cca(7, 70, CoreHeads::kKeyValue),
+                                        AttentionPolicy::Cca(16, 64, CoreHeads::kQuery),
+                                        AttentionPolicy::Streaming(4, 60),
+                                        AttentionPolicy::Streaming(0, 1),
+                                        AttentionPolicy::Streaming(100, 128)};
+  return policies;
+}
+
+std::string NameOfCase(const Sequence& s, int64_t first, int64_t rows) {
+  return std::string(NameOf(s.dims.dtype)) + " " + s.policy.ToString() +
+         " d=" + std::to_string(s.dims.head_dim) + " first=" + std::to_string(first) +
+         " rows=" + std::to_string(rows);
+}
+
 }  // namespace longleaf::kernels::cuda

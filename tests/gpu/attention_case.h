@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "kernels/cuda/attention_kernels.h"
@@ -63,6 +64,11 @@ class AttentionCase {
   std::vector<AttentionUnit> host_units_;
   int32_t partials_ = 0;
 };
+
+// Policies of every kind, with groups and windows that fit no page.
+const std::vector<AttentionPolicy>& OddPolicies();
+// What a failed check says of its case.
+std::string NameOfCase(const Sequence& s, int64_t first, int64_t rows);
 
 }  // namespace longleaf::kernels::cuda
 

@@ -15,25 +15,6 @@
 namespace longleaf::kernels::cuda {
 namespace {
 
-const std::vector<AttentionPolicy>& Policies() {
-  static const auto& policies =
-      *new std::vector<AttentionPolicy>{AttentionPolicy::Full(),
-                                        AttentionPolicy::Cca(4, 8, CoreHeads::kQuery),
-                                        AttentionPolicy::Cca(1, 1, CoreHeads::kKeyValue),
-                                        AttentionPolicy::Cca(7, 70, CoreHeads::kKeyValue),
-                                        AttentionPolicy::Cca(16, 64, CoreHeads::kQuery),
-                                        AttentionPolicy::Streaming(4, 60),
-                                        AttentionPolicy::Streaming(0, 1),
-                                        AttentionPolicy::Streaming(100, 128)};
-  return policies;
-}
-
-std::string NameOfCase(const Sequence& s, int64_t first, int64_t rows) {
-  return std::string(NameOf(s.dims.dtype)) + " " + s.policy.ToString() +
-         " d=" + std::to_string(s.dims.head_dim) + " first=" + std::to_string(first) +
-         " rows=" + std::to_string(rows);
-}
-
 // Queries that are numbers of bf16, so that what is left of rounding is that of the weights.
 void CheckWgmma(Sequence s, int64_t first, int64_t rows, int64_t parts = 1) {
   SCOPED_TRACE(NameOfCase(s, first, rows) + " parts=" + std::to_string(parts));
@@ -49,7 +30,7 @@ void CheckWgmma(Sequence s, int64_t first, int64_t rows, int64_t parts = 1) {
 
 TEST(AttentionWgmmaTest, PoliciesAndLengths) {
   uint32_t n = 0;
-  for (const AttentionPolicy& policy : Policies()) {
+  for (const AttentionPolicy& policy : OddPolicies()) {
     for (const auto& [first, rows] : {std::pair<int64_t, int64_t>{0, 1}, {61, 65}, {250, 129}}) {
       CheckWgmma(Sequence(policy, 2, 1, 64, first + rows, ++n, DType::kBF16), first, rows);
     }
@@ -76,7 +57,7 @@ TEST(AttentionWgmmaTest, LongUnitsAndParts) {
 }
 
 TEST(AttentionWgmmaTest, WholePagesAreThoseThatNeedNoMask) {
-  for (const AttentionPolicy& policy : Policies()) {
+  for (const AttentionPolicy& policy : OddPolicies()) {
     for (const int64_t first : {0, 63, 64, 130, 500, 1999}) {
       const Sight least = SeenBy(policy, first), most = SeenBy(policy, first + 127);
       const Sight all = Both(least, most), any = Either(least, most);

@@ -68,7 +68,11 @@ TEST_F(ServedTest, ReadOnTheCpuAnsweredOnTheDevice) { ReadOnAnswerOn("cpu", "cud
 // One call to the device after the other fails while a question is answered. Either the question
 // takes note of it, or nobody does, or the device is lost and the server says so; the document is
 // there in any case, and the next process answers from it.
-TEST_F(ServedTest, ABrokenDeviceIsTold) {
+class BrokenDeviceTest : public ServedTest, public ::testing::WithParamInterface<cudaError_t> {};
+INSTANTIATE_TEST_SUITE_P(All, BrokenDeviceTest,
+                         ::testing::Values(cudaErrorIllegalAddress, cudaErrorMemoryAllocation));
+
+TEST_P(BrokenDeviceTest, IsTold) {
   std::atomic<bool> lost = false;
   device_lost_ = [&lost](const absl::Status&) { lost = true; };
   options_.device = "cuda";
@@ -76,7 +80,7 @@ TEST_F(ServedTest, ABrokenDeviceIsTold) {
   UploadAndWait("doc", Excerpt(DemoDocument()));
   int64_t failed = 0;
   for (int64_t call = 1; !lost; call += 3) {
-    emulator::FailCall(call, cudaErrorIllegalAddress);
+    emulator::FailCall(call, GetParam());
     const Answer answer = Ask("doc", kQuestion);
     ASSERT_LT(call, 1000) << "no failure was the device's end";
     if (answer.status.ok()) {
