@@ -1,13 +1,11 @@
 // What kernels use of the machine below CUDA C++: asynchronous copies, matrix fragments,
 // approximate functions, dynamic shared memory. One small function an instruction and nothing else:
-// this is the only file of the folder that tests/gpu/emulator replaces by one of its own.
+// of this folder, tests/gpu/emulator replaces this file and hopper_ptx.h by its own, and no other.
 //
 // Fragments, for lane = threadIdx.x % 32 with g = lane / 4 and t = lane % 4:
 //   16x16 bf16 A     a[0] (g, 2t..2t+1)  a[1] (g+8, 2t..)  a[2] (g, 2t+8..)  a[3] (g+8, 2t+8..)
 //   16x8  bf16 B     b0 (rows 2t..2t+1, column g)   b1 (rows 2t+8..2t+9, column g)
-//   16x8  f32/s32 C  c[0], c[1] (g, 2t..2t+1)   c[2], c[3] (g+8, 2t..2t+1)
-//   16x32 s8 A       a[0] (g, 4t..4t+3)  a[1] (g+8, 4t..)  a[2] (g, 4t+16..)  a[3] (g+8, 4t+16..)
-//   32x8  s8 B       b0 (rows 4t..4t+3, column g)   b1 (rows 4t+16..4t+19, column g)
+//   16x8  f32 C      c[0], c[1] (g, 2t..2t+1)   c[2], c[3] (g+8, 2t..2t+1)
 // The element of the lower index is in the lower bits. Functions marked "warp" are collectives: all
 // 32 lanes call them together.
 #ifndef LONGLEAF_KERNELS_CUDA_PTX_H_
@@ -86,16 +84,6 @@ __device__ __forceinline__ void MmaBf16(float (&c)[4], const uint32_t (&a)[4], u
       "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
       "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};\n"
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-}
-
-// Warp: c += a b, [16, 32] times [32, 8], s8 into s32.
-__device__ __forceinline__ void MmaS8(int32_t (&c)[4], const uint32_t (&a)[4], uint32_t b0,
-                                      uint32_t b1) {
-  asm volatile(
-      "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 "
-      "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};\n"
-      : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 

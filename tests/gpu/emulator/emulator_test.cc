@@ -184,36 +184,6 @@ TEST(EmulatorTest, AMissingWaitForCopiesShows) {
   EXPECT_EQ(UnderManySeeds(ProductIsRight<false, true>), 0);
 }
 
-__global__ void ProductS8(const uint32_t* a, const uint32_t* b, int32_t* c) {
-  const int lane = static_cast<int>(threadIdx.x), g = lane / 4, t = lane % 4;
-  const uint32_t of_a[4] = {a[g * 8 + t], a[(g + 8) * 8 + t], a[g * 8 + t + 4],
-                            a[(g + 8) * 8 + t + 4]};
-  int32_t sums[4] = {1, 1, 1, 1};
-  MmaS8(sums, of_a, b[g * 8 + t], b[g * 8 + t + 4]);
-  for (int i = 0; i < 4; ++i) c[(g + i / 2 * 8) * 8 + 2 * t + i % 2] = sums[i];
-}
-
-TEST(EmulatorTest, AProductOfBytes) {
-  std::mt19937 random(4);
-  std::vector<int8_t> a(16 * 32), b(8 * 32);  // b is [8, 32]
-  for (auto* values : {&a, &b}) {
-    for (int8_t& x : *values) x = static_cast<int8_t>(random());
-  }
-  const DeviceMemory on_a = ToDevice(a), on_b = ToDevice(b),
-                     to = DeviceMemory::Allocate(16 * 8 * 4).value();
-  ASSERT_TRUE(
-      Started(ProductS8, 1, 32, 0, on_a.as<uint32_t>(), on_b.as<uint32_t>(), to.as<int32_t>())
-          .ok());
-  const std::vector<int32_t> got = FromDevice<int32_t>(to);
-  for (size_t row = 0; row < 16; ++row) {
-    for (size_t col = 0; col < 8; ++col) {
-      int32_t want = 1;
-      for (size_t k = 0; k < 32; ++k) want += a[row * 32 + k] * b[col * 32 + k];
-      EXPECT_EQ(got[row * 8 + col], want) << row << " " << col;
-    }
-  }
-}
-
 __global__ void CopyPart(const float* in, float* out, int valid) {
   auto* shared = DynamicShared<float>();
   CpAsync16(shared, in, valid);

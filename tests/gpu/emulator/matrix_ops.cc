@@ -42,7 +42,6 @@ struct ProductArgument {
 
 // Element `i` of a register that holds several.
 float Bf16At(uint32_t bits, int i) { return FromBf16(static_cast<uint16_t>(bits >> (16 * i))); }
-int32_t S8At(uint32_t bits, int i) { return static_cast<int8_t>(bits >> (8 * i)); }
 
 // [16, 2 * half] times [2 * half, 8]: a register has `kIn` elements of type T along the middle.
 template <typename T, int kIn, T (*kAt)(uint32_t, int)>
@@ -85,11 +84,6 @@ void LoadMatrices(uint32_t (&r)[4], const void* row, bool transposed) {
 void MultiplyBf16(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
   ProductArgument<float> argument{c, a, {b0, b1}};
   WarpTogether(MultiplyTogether<float, 2, Bf16At>, &argument);
-}
-
-void MultiplyS8(int32_t (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
-  ProductArgument<int32_t> argument{c, a, {b0, b1}};
-  WarpTogether(MultiplyTogether<int32_t, 4, S8At>, &argument);
 }
 
 }  // namespace longleaf::emulator

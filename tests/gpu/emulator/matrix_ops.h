@@ -8,7 +8,6 @@ namespace longleaf::emulator {
 
 void LoadMatrices(uint32_t (&r)[4], const void* row, bool transposed);
 void MultiplyBf16(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1);
-void MultiplyS8(int32_t (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1);
 
 }  // namespace longleaf::emulator
 

@@ -38,9 +38,6 @@ inline void LdMatrixX4Trans(uint32_t (&r)[4], const void* row) {
 inline void MmaBf16(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
   emulator::MultiplyBf16(c, a, b0, b1);
 }
-inline void MmaS8(int32_t (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
-  emulator::MultiplyS8(c, a, b0, b1);
-}
 
 inline float Exp2Approximate(float x) { return std::exp2(x); }
 inline uint32_t PackBf16(float low, float high) {
