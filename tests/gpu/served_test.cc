@@ -65,6 +65,21 @@ TEST_F(ServedTest, ReadOnTheDeviceAnsweredOnTheCpu) { ReadOnAnswerOn("cuda", "cp
 
 TEST_F(ServedTest, ReadOnTheCpuAnsweredOnTheDevice) { ReadOnAnswerOn("cpu", "cuda"); }
 
+// The model is compared with itself in bf16 before it serves.
+TEST_F(ServedTest, FP8ServesWhatHasProvedItself) {
+  const int capability = emulator::ComputeCapability();
+  emulator::SetComputeCapability(90);
+  options_.device = "cuda";
+  options_.weights = "fp8";
+  Start();
+  UploadAndWait("doc", Excerpt(DemoDocument()));
+  const Answer answer = Ask("doc", kQuestion);
+  ASSERT_TRUE(answer.status.ok()) << answer.status.error_message();
+  EXPECT_NE(answer.text.find(kAnswer), std::string::npos) << answer.text;
+  Stop();
+  emulator::SetComputeCapability(capability);
+}
+
 // One call to the device after the other fails while a question is answered. Either the question
 // takes note of it, or nobody does, or the device is lost and the server says so; the document is
 // there in any case, and the next process answers from it.
