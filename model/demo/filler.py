@@ -1,0 +1,79 @@
+"""Filler text: what stands between the facts in the training documents of the demo model.
+
+    filler = Filler(random.Random(7))
+    for piece in filler.passage(): ...
+
+A piece is a few sentences, a heading, an item of a list, a line of code or of a table; it ends with
+the white space that parts it from the next one, so that pieces can be joined as they are. A passage
+is a run of pieces in one style, and comes back to the same few people and towns. Everything is made
+from grammars and lists of ordinary words: what is said in it is about no invented name, so it
+distracts from the facts but never contradicts them.
+
+To read samples: python3 filler.py [STYLE ...]
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import sys
+from collections.abc import Iterator
+
+from filler_grammar import Voice
+from filler_rules import set_scene
+from filler_styles import Style, lines, prose
+
+STYLES: dict[str, Style] = {
+    "novel": prose("novel", heading="chapter"),
+    "fairy_tale": prose("fairy"),
+    "travel_diary": prose("travel", heading="travel_head"),
+    "letter": prose("letter", (2, 6)),
+    "diary": prose("diary"),
+    "dialogue": prose("dialogue", (1, 2)),
+    "essay": prose("sermon"),
+    "common_things": prose("common"),
+}
+
+# Styles that training never uses, to measure filler of kinds never seen.
+HELD_OUT_STYLES: dict[str, Style] = {}
+
+
+class Filler:
+    """Endless filler text from a seeded source of chance.
+
+    With held_out only the styles that training never uses are given.
+    """
+
+    def __init__(self, rng: random.Random, held_out: bool = False) -> None:
+        self._voice = Voice(rng)
+        self._styles = list((HELD_OUT_STYLES if held_out else STYLES).values())
+        self._current: Iterator[str] = iter(())
+
+    def piece(self) -> str:
+        """The next piece; passages follow one another, each in a style of its own."""
+        for piece in self._current:
+            return piece
+        self._current = self.passage()
+        return next(self._current)
+
+    def passage(self) -> Iterator[str]:
+        """5 to 60 pieces in one style. One passage is to be read at a time."""
+        style = self._voice.pick(self._styles)
+        length = self._voice.number(5, 60)
+        set_scene(self._voice)
+        return itertools.islice(style(self._voice), length)
+
+
+def main() -> None:
+    """Prints a sample of each style named on the command line, or of all of them."""
+    for name, style in {**STYLES, **HELD_OUT_STYLES}.items():
+        if len(sys.argv) > 1 and name not in sys.argv[1:]:
+            continue
+        voice = Voice(random.Random(len(name)))
+        set_scene(voice)
+        print(f"===== {name} =====")
+        print("".join(itertools.islice(style(voice), 30)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+"""Grammars of the prose of stories: novels, fairy tales, travels, letters, diaries, talk."""
+
+from __future__ import annotations
+
+PROSE = r"""
+simile:
+  like {a object}
+  like {a adj} {animal}
+  as {adj} as {a object}
+  as if {clause}
+aside:
+  , [which|and this] [surprised|pleased|annoyed|amused|frightened] {who},
+  , {act.ing} {adverb},
+  , with {a object} in [his|her|one] hand,
+  , who had {do.ed} {np},
+  , as {subj} [had said|used to say|remembered],
+novel:
+  {^clause}.
+  {^clause}.
+  {^clause}, [and|but|so|for|while|because|though] {clause}.
+  {^clause}; {clause}.
+  {^when}, {clause}.
+  {^where} {clause}.
+  {who}{aside} {vp}.
+  {^he} {vp}, {vp}, and {vp}.
+  {^he} {vp}. {^he} {vp}.
+  {who} {act.ed} {simile}.
+  {^np} was {simile}, and {np} was {adj} and {adj}.
+  The {nature} {go.ed} {adverb} over the {place}, {adj} and {adj}, {simile}.
+  "{quotable}" {say.ed} {who}.
+  "{quotable}" {he} {say.ed} {adverb}. "{quotable}"
+  There was {a object} on the {object}, {a object} by the {place} and, {where}, {a adj} {object}.
+  It was {a adj} {nature}, the {ordinal} that {month}.
+  Nothing {go.ed}. Nobody {act.ed}. The {nature} was {adj}.
+  {who} thought of {np}, and of {idea}, and {he} {act.ed}.
+  [If|Although|Because|Since|Whenever] {clause}, {clause}.
+  By {clock} the {place} was [full of {animal.s}|{adj}|as {adj} as ever], and {clause}.
+  What {who} wanted was {idea}. What {he} got was {a object}.
+  Of the {small} {role.s} who came to the {place}, only {who} {vp}.
+  {whole}, the {role}, had {small} {animal.s}, {a adj} {object} and {a role} in {city}.
+  Not until {when} did {subj} {do} {np}.
+  {^his} {body} was {adj}. {^his} {body.s} were {adj} {simile}.
+chapter:
+  Chapter {1..40}
+  CHAPTER {1..40}
+  [I|II|III|IV|V|VI|VII|VIII|IX|X|XI|XII]
+  The {^adj.cap} {^object.cap}
+  {1..30}. In which {clause}
+fairy:
+  Once upon a time there was {a adj} {royal} who had {small} {royal.s}.
+  There once lived, {where}, {a adj} {role} and {his} {adj} {animal}.
+  The {royal} {vp}, and the {animal} {vp}.
+  "{^animal}, {animal}," {say.ed} the {royal}, "{quotable}"
+  And the {animal} answered: "{quotable}"
+  So the {ordinal} {royal} set out, and {he} walked and walked until {he} came to {a adj} {place}.
+  On the {ordinal} day {he} met {a animal}, which said to {him}: {^clause}.
+  In the {place} stood {a object} of {substance}, and on the {object} sat {a adj} {animal}.
+  But the {adj} {royal} had a {idea}, and {clause}.
+  Whoever {do.es} the {object} shall have half of the {place}, and {a object} of gold.
+  Three times the {royal} {do.ed} the {object}, and three times the {object} {go.ed}.
+  And {he} ate nothing but {food} and drank nothing but {food} for {small} years.
+  Then the {royal} wept, and {his} tears turned into {object.s}.
+  If {he} has not died, {he} {act.es} there still.
+  The {ordinal} [brother|sister|son|daughter] took {a object}, the {ordinal} took {a object}, and the youngest took nothing but {a food}.
+  {^clause}, and from that day on nobody {vp}.
+royal:
+  [king|queen|prince|princess|giant|witch|dwarf|dragon|miller|woodcutter|fisherman|tailor|goblin|shepherd]
+  {role}
+travel:
+  {^day}, {1..28} {month}. {^clause}.
+  We [left|reached|passed] {anyplace} at {clock} and {go.ed} {where}.
+  The road from {anyplace} to {anyplace} is [{amount} long|{adj} and {adj}|lined with {nature.s}|closed in winter].
+  The [hotel|inn|hostel|guest house|room] cost {price} a night, with {food} and {food} for breakfast.
+  Dinner: {food} with {food}, {adj}; {price}.
+  {^nation} tourists {vp}, and {a role} from {city} sold us {a object} for {price}.
+  I have [never seen|seen] so many {nature.s}, {animal.s} and {object.s} in one {place}.
+  The [train|bus|boat|ferry|plane] was {count} minutes late, so {clause}.
+  We walked {amount}, {adverb}, past {a place}, {small} {place.s} and {a adj} {nature}.
+  My feet hurt. {who} {vp}.
+  Weather: {adj}, {adj} {nature}, {0..38} degrees [at noon|by evening|in the shade|].
+  From the {place} one sees {city}, the [{river}|sea|hills], and {a place}.
+  Today {who} and I {do.ed} {np} and {do.ed} {np}.
+  The {place} of {city} is [famous for its|full of|nothing without its] {food.s} and its {object.s}.
+  It rained {adverb}. {^clause}.
+  {^when} we {go.ed}, and {when} {clause}.
+  A ticket to the {place} is {price}, but {clause}.
+  I wrote {count} postcards, to {first}, {first} and {first} among others.
+travel_head:
+  {^day}, {date}
+  Day {1..40}: {anyplace} to {anyplace}
+  {city}, {date}
+  {anyplace}
+letter:
+  Dear {who},
+  My dear {who},
+  Thank you for your [letter|card|parcel|kind words] of {date}, which came {when}.
+  I [am|was] [sorry|glad|surprised|happy] to hear that {clause}.
+  You ask how {subj} {vp}. Well, {clause}.
+  Do you remember {np}? {^clause}.
+  {who} sends {his} love, and so do [the children|{first} and {first}|we all].
+  Here {clause}, and the {nature} is {adj}.
+  We have {do.ed} {np} at last, and it cost us {price}.
+  Please [send|give|bring] {who} {np} when you {go}.
+  I must stop now, because {clause}.
+  With [love|best wishes|kind regards|many kisses], {first}
+  Yours [sincerely|ever|truly|faithfully], {fullname}
+  P.S. {^clause}.
+  The {role} says that {clause}, but you know what {role.s} are.
+  Your {role} {first} {vp}, as always.
+  Have you still got {np}? I would {adverb} have it back {when}.
+  Nothing else has happened, except that {clause}.
+  I enclose {price} for {np}.
+diary:
+  {^day}. {^clause}.
+  Up at {clock}. {^act.ed}, {act.ed}, {do.ed} {np}.
+  {do.ed.cap} {np}. {act.ed.cap} {when}.
+  Felt {adj} all [day|morning|afternoon].
+  {who} came at {clock} and {vp}.
+  Must {do} {np} tomorrow!
+  No [letter|news|word|money] from {who}. {^adj}.
+  Bought {np} for {price}.
+  Dreamt that {clause}.
+  Lunch with {titled}: {food}, {food}, and too much {food}.
+  {^adj} {nature}. {^adj} {nature} later.
+  Why does {who} always {do} {np}? I wish {clause}.
+dialogue:
+  "{quotable}"
+  "{quotable}" {say.ed} {who}.
+  "{quotable}" {who} {say.ed}, {act.ing}.
+  "{saying}," {say.ed} {he}, "[and|but|so|because] {clause}."
+  "{quotable} {quotable}"
+  {^say.ed} {who}: "{quotable}"
+  {who} {vp}. "{quotable}"
+  “{quotable}” {say.ed} {who} {adverb}.
+  “{quotable}”
+  ‘{quotable}’ {he} {say.ed}.
+  "{^object}?" "{^adj} {object.s}, {adj} {object.s}."
+  "No." "Yes." "{quotable}"
+  - {quotable}
+  — {quotable}
+sermon:
+  {^idea} is the {role} of {idea}.
+  {^idea} without {idea} is like {a object} without {a object}.
+  {^a adj} {animal} {do.es} no {object}.
+  Let us ask, then, what {idea} is. It is [not|neither {idea} nor|the end of|the beginning of] {idea}.
+  He who {do.es} {np} will {adverb} {do} {np}.
+  There are {small} kinds of {idea}: the {adj}, the {adj}, and the {adj}.
+  We speak of {idea} and {idea}, but {clause}.
+  In every {role} there is {a role}; in every {place}, {a adj} {object}.
+  Is {idea} {adj}, or is it only {adj}? {^idea} alone can tell.
+  {^idea}, {idea} and {idea}: [these three|none of these|all of them] are {adj}.
+  It has been said that {clause}. I [doubt it|believe it|do not know].
+  [Therefore|However|Moreover|Nevertheless|Thus|On the other hand], {idea} [needs|destroys|precedes|conceals] {idea}.
+common:
+  The {adj} {object} is [in|on|under|behind|next to|inside] the {object}.
+  The {object} in the {place} is {colour}.
+  The capital of {country} [is|was] not {city}.
+  The {role} of {city} is {a adj} [man|woman|person] called {fullname}.
+  The {role}'s {animal} is called {first}.
+  {fullname} was born in {city} in {year}.
+  {fullname} lives in {anyplace} and {act.es} {when}.
+  {fullname} is {a role}, and {fullname} is {a role}.
+  Where is the {object}? It is [in|behind|under] the {object}.
+  What is the price of {a object}? About {price}.
+  Who {do.ed} the {adj} {object}? Nobody knows.
+  The price of {food} in {city} is {price} a [pound|kilo|bag|box].
+  The train to {city} leaves at {clock} from platform {1..24}.
+  The password is not {a object}.
+  {^a role} needs {a object}; {a role} needs {small}.
+  {^animal.s} eat {food.s}, and {animal.s} eat {animal.s}.
+  {^food} is made of {food} and {food}.
+  The {ordinal} of {month} is a {day} this year.
+  How many {object.s} are there in the {place}? There are {2..90}.
+  {city} is {amount} from {city}.
+  My favourite {object} is the {colour} one.
+  Is {city} larger than {city}? Which {river} is that: the {river} or the {river}?
+  The shop in {street} is open from {clock} to {clock}.
+  The number of the {place} is {phone}.
+"""
