@@ -19,9 +19,14 @@ import random
 import sys
 from collections.abc import Iterator
 
+from filler_code import code, queries
+from filler_data import csv, json_lines, log, outline, settings, table
 from filler_grammar import Voice
+from filler_held_out import markup, play, ship_log, subtitles
+from filler_noise import boilerplate, foreign, pseudo_words, random_characters, word_salad
 from filler_rules import set_scene
 from filler_styles import Style, lines, prose
+from filler_talk import chat, email, poem
 
 STYLES: dict[str, Style] = {
     "novel": prose("novel", heading="chapter"),
@@ -32,10 +37,44 @@ STYLES: dict[str, Style] = {
     "dialogue": prose("dialogue", (1, 2)),
     "essay": prose("sermon"),
     "common_things": prose("common"),
+    "news": prose("news", (2, 5), heading="headline"),
+    "minutes": prose("minutes", (2, 6), heading="minutes_head"),
+    "reviews": prose("review", (1, 5), heading="review_head"),
+    "weather": prose("weather", (2, 7)),
+    "sport": prose("sport", (2, 8)),
+    "encyclopedia": prose("article", (3, 9), heading="article_head"),
+    "abstract": prose("abstract", (4, 9), heading="abstract_head"),
+    "advertisement": prose("advert", (1, 5)),
+    "legal": lines("legal", heading="legal_head", bullets=("", "", "(#) ", "#. ")),
+    "manual": lines("manual", heading="manual_head", bullets=("", "#. ", "- ", "Step #: ")),
+    "recipe": lines("recipe", heading="recipe_head", bullets=("", "#. ", "- ", "* ")),
+    "faq": lines("faq", heading="faq_head"),
+    "glossary": lines("glossary"),
+    "email": email,
+    "chat": chat,
+    "poem": poem,
+    "code": code,
+    "queries": queries,
+    "json": json_lines,
+    "csv": csv,
+    "table": table,
+    "log": log,
+    "settings": settings,
+    "outline": outline,
+    "word_salad": word_salad,
+    "pseudo_words": pseudo_words,
+    "foreign": foreign,
+    "random_characters": random_characters,
+    "boilerplate": boilerplate,
 }
 
 # Styles that training never uses, to measure filler of kinds never seen.
-HELD_OUT_STYLES: dict[str, Style] = {}
+HELD_OUT_STYLES: dict[str, Style] = {
+    "play": play,
+    "markup": markup,
+    "subtitles": subtitles,
+    "ship_log": ship_log,
+}
 
 
 class Filler:

@@ -89,7 +89,7 @@ det:
   that
   [my|your|our|their|his|her]
   {surname}'s
-np:
+one:
   the {object}
   {det} {object}
   {a object}
@@ -97,15 +97,19 @@ np:
   the {adj} {object}
   the {adj} {object}
   {det} {adj}, {adj} {object}
-  {count} {object.s}
-  the {object.s}
-  {adj} {object.s}
   the {role}'s {object}
   {a object} of {substance}
   the {object} [in|from|near|by|behind|above|under] {loc}
   the {object} that {subj} {do.ed}
   some {substance}
   the {colour} {object}
+np:
+  {one}
+  {one}
+  {one}
+  {count} {object.s}
+  the {object.s}
+  {adj} {object.s}
 loc:
   the {place}
   the {place}
@@ -164,7 +168,7 @@ vp:
   {act.ed} and {vp}
   was {adj}
   was [very|rather|quite|too|always|never] {adj}
-  had {do.ed} {np}
+  had {do.en} {np}
   wanted to {do} {np}
   [could not|did not|would not|must have forgotten to|used to] {do} {np}
   began to {act}
@@ -178,8 +182,9 @@ clause:
   the {nature} was {adj}
   the {object} was {adj}
   there was {a object} {where}
-  {np} was [lost|found|sold|broken|stolen|mended|painted {colour}|worth {price}|gone|there] [{where}|{when}|]
-  {idea} was [everything|a {adj} thing|no use|not enough|stronger than {idea}]
+  {one} was [lost|found|sold|broken|stolen|mended|painted {colour}|worth {price}|gone|there]
+  {one} was [lost|found|sold|broken|stolen|mended|seen] [{where}|{when}]
+  {idea} was [everything|{a adj} thing|no use|not enough|stronger than {idea}]
   it was {adj} to {do} {np}
 saying:
   {^clause}

@@ -36,6 +36,15 @@ spin:spun split:split grind:ground seek:sought strike:struck swear:swore fling:f
 overhear:overheard repay:repaid mistake:mistook withdraw:withdrew undo:undid outgrow:outgrew
 """.split())
 
+_PARTICIPLES = dict(pair.split(":") for pair in """
+be:been do:done go:gone come:come see:seen take:taken give:given know:known begin:begun write:written
+run:run speak:spoken lie:lain grow:grown fall:fallen draw:drawn break:broken rise:risen drive:driven
+wear:worn choose:chosen throw:thrown eat:eaten sing:sung ride:ridden fly:flown hide:hidden
+steal:stolen swim:swum blow:blown drink:drunk forget:forgotten freeze:frozen ring:rung shake:shaken
+sink:sunk spring:sprung tear:torn wake:woken weave:woven swear:sworn sew:sewn mow:mown
+mistake:mistaken withdraw:withdrawn show:shown overcome:overcome
+""".split())
+
 _DOUBLED = set("""
 stop plan drop nod beg grab hug hum knit mop nap pat pin plot rob rub scrub shop sip skip slip snap
 stir tap tip trim trip trot wrap stun step hop jog drag brag chat chop clap dip drum fit flip jot
@@ -90,6 +99,13 @@ def _past(phrase: str) -> str:
     return f"{verb} {rest}" if rest else verb
 
 
+def _participle(phrase: str) -> str:
+    verb, _, rest = phrase.partition(" ")
+    if verb not in _PARTICIPLES:
+        return _past(phrase)
+    return f"{_PARTICIPLES[verb]} {rest}" if rest else _PARTICIPLES[verb]
+
+
 def _progressive(phrase: str) -> str:
     verb, _, rest = phrase.partition(" ")
     if verb.endswith("ie"):
@@ -105,6 +121,7 @@ INFLECTIONS: dict[str, Callable[[str], str]] = {
     "s": with_s,
     "es": _third_person,
     "ed": _past,
+    "en": _participle,
     "ing": _progressive,
     "cap": capitalized,
     "upper": str.upper,

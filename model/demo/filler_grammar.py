@@ -10,7 +10,8 @@ after it is one alternative, and all of them are equally likely:
 `{rule}` stands for what another rule gives, `[x|y|]` for one of its parts, `{3..40}` for a whole
 number (`{0..59#2}` with two digits), `\\n` for a line break; a backslash before `{ } [ ] |` makes it
 plain. A reference may carry forms: `{^rule}` with a capital, `{a rule}` with "a" or "an" before it,
-and `{noun.s}`, `{verb.es}`, `{verb.ed}`, `{verb.ing}` inflected. Lists of words are rules as well.
+and `{noun.s}`, `{verb.es}`, `{verb.ed}`, `{verb.en}`, `{verb.ing}` inflected. Lists of words are
+rules as well.
 """
 
 from __future__ import annotations

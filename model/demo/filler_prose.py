@@ -12,8 +12,14 @@ aside:
   , [which|and this] [surprised|pleased|annoyed|amused|frightened] {who},
   , {act.ing} {adverb},
   , with {a object} in [his|her|one] hand,
-  , who had {do.ed} {np},
+  , who had {do.en} {np},
   , as {subj} [had said|used to say|remembered],
+speech:
+  "{saying},"
+  "{saying},"
+  "[Where|When|Why|How] did {subj} {do} {np}?"
+  "[Do you|Did you|Will you|Can you] {do} {np}?"
+  "{^do} {np}!"
 novel:
   {^clause}.
   {^clause}.
@@ -25,10 +31,10 @@ novel:
   {^he} {vp}, {vp}, and {vp}.
   {^he} {vp}. {^he} {vp}.
   {who} {act.ed} {simile}.
-  {^np} was {simile}, and {np} was {adj} and {adj}.
+  {^one} was {simile}, and {one} was {adj} and {adj}.
   The {nature} {go.ed} {adverb} over the {place}, {adj} and {adj}, {simile}.
-  "{quotable}" {say.ed} {who}.
-  "{quotable}" {he} {say.ed} {adverb}. "{quotable}"
+  {speech} {say.ed} {who}.
+  {speech} {he} {say.ed} {adverb}. "{quotable}"
   There was {a object} on the {object}, {a object} by the {place} and, {where}, {a adj} {object}.
   It was {a adj} {nature}, the {ordinal} that {month}.
   Nothing {go.ed}. Nobody {act.ed}. The {nature} was {adj}.
@@ -55,7 +61,7 @@ fairy:
   So the {ordinal} {royal} set out, and {he} walked and walked until {he} came to {a adj} {place}.
   On the {ordinal} day {he} met {a animal}, which said to {him}: {^clause}.
   In the {place} stood {a object} of {substance}, and on the {object} sat {a adj} {animal}.
-  But the {adj} {royal} had a {idea}, and {clause}.
+  But the {adj} {royal} had {a idea}, and {clause}.
   Whoever {do.es} the {object} shall have half of the {place}, and {a object} of gold.
   Three times the {royal} {do.ed} the {object}, and three times the {object} {go.ed}.
   And {he} ate nothing but {food} and drank nothing but {food} for {small} years.
@@ -99,7 +105,7 @@ letter:
   Do you remember {np}? {^clause}.
   {who} sends {his} love, and so do [the children|{first} and {first}|we all].
   Here {clause}, and the {nature} is {adj}.
-  We have {do.ed} {np} at last, and it cost us {price}.
+  We have {do.en} {np} at last, and it cost us {price}.
   Please [send|give|bring] {who} {np} when you {go}.
   I must stop now, because {clause}.
   With [love|best wishes|kind regards|many kisses], {first}
@@ -125,15 +131,15 @@ diary:
   Why does {who} always {do} {np}? I wish {clause}.
 dialogue:
   "{quotable}"
-  "{quotable}" {say.ed} {who}.
-  "{quotable}" {who} {say.ed}, {act.ing}.
+  {speech} {say.ed} {who}.
+  {speech} {who} {say.ed}, {act.ing}.
   "{saying}," {say.ed} {he}, "[and|but|so|because] {clause}."
   "{quotable} {quotable}"
   {^say.ed} {who}: "{quotable}"
   {who} {vp}. "{quotable}"
-  “{quotable}” {say.ed} {who} {adverb}.
+  “{saying},” {say.ed} {who} {adverb}.
   “{quotable}”
-  ‘{quotable}’ {he} {say.ed}.
+  ‘{^do} {np}!’ {he} {say.ed}.
   "{^object}?" "{^adj} {object.s}, {adj} {object.s}."
   "No." "Yes." "{quotable}"
   - {quotable}

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from filler_common import COMMON
 from filler_grammar import Grammar, Person, Voice
+from filler_machine import CODE, DATA
 from filler_names import CITIES, COUNTRIES, MEN, NATIONS, RIVERS, SURNAMES, WOMEN
 from filler_prose import PROSE
+from filler_public import PUBLIC
+from filler_spoken import FOOTER, HELD_OUT, TALK
+from filler_technical import TECHNICAL
 from filler_words import LISTS
 
 _NAMES = {
@@ -44,7 +48,7 @@ RULES = Grammar({**LISTS, **_NAMES}, {
     "he": lambda voice: _last(voice).he,
     "his": lambda voice: _last(voice).his,
     "him": lambda voice: _last(voice).him,
-}, [COMMON, PROSE])
+}, [COMMON, PROSE, PUBLIC, TECHNICAL, DATA, CODE, TALK, FOOTER, HELD_OUT])
 
 
 def set_scene(voice: Voice) -> None:
