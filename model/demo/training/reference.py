@@ -71,6 +71,17 @@ class Reference:
     ) -> Tensor:
         return (x * (x.square().mean(-1, keepdim=True) + eps).rsqrt() * weight).to(dtype)
 
+    def add_rms_norm(
+        self,
+        x: Tensor,
+        added: Tensor,
+        weight: Tensor,
+        eps: float,
+        dtype: torch.dtype = torch.bfloat16,
+    ) -> tuple[Tensor, Tensor]:
+        total = x + added
+        return total, self.rms_norm(total, weight, eps, dtype)
+
     def swiglu(self, gate_up: Tensor) -> Tensor:
         wide = gate_up.float() if gate_up.dtype == torch.bfloat16 else gate_up
         gate, up = wide.chunk(2, dim=-1)

@@ -118,6 +118,85 @@ class KernelsTest(unittest.TestCase):
         with self.assertRaises(ValueError):
             self.kernels.attention(inputs[0].float(), *inputs[1:], 8, 0)
 
+    def compare(
+        self, got: Tensor, want: Tensor, leaves: list[Tensor], exact: list[Tensor], tolerance: float
+    ) -> None:
+        """Compares a result, and the gradients of `leaves` with those of their float64 forms."""
+        gradient = torch.randn(want.shape, generator=torch.Generator().manual_seed(2)).to(got.dtype)
+        self.assert_close(got, want, tolerance, "result")
+        got.backward(gradient)
+        want.backward(gradient.double())
+        for i, (leaf, exact_leaf) in enumerate(zip(leaves, exact)):
+            self.assertEqual(leaf.grad.dtype, leaf.dtype)
+            self.assert_close(leaf.grad, exact_leaf.grad, tolerance, f"gradient {i}")
+
+    def test_rms_norm(self) -> None:
+        for rows, width in ((1, 5), (7, 64), (33, 250)):
+            for dtype, tolerance in ((torch.float32, 2e-6), (torch.bfloat16, 5e-3)):
+                with self.subTest(rows=rows, width=width, dtype=dtype):
+                    leaves = [torch.randn(rows, width), torch.randn(width)]
+                    exact = [leaf.double().requires_grad_() for leaf in leaves]
+                    leaves = [leaf.requires_grad_() for leaf in leaves]
+                    got = self.kernels.rms_norm(*leaves, 1e-5, dtype)
+                    self.assertEqual(got.dtype, dtype)
+                    want = self.reference.rms_norm(*exact, 1e-5, torch.float64)
+                    self.compare(got, want, leaves, exact, tolerance)
+
+    def test_add_rms_norm(self) -> None:
+        for rows, width in ((3, 7), (20, 96)):
+            for used in ("both", "sum", "norm"):
+                with self.subTest(rows=rows, width=width, used=used):
+                    leaves = [
+                        torch.randn(rows, width),
+                        torch.randn(rows, width).bfloat16(),
+                        torch.randn(width),
+                    ]
+                    exact = [leaf.double().requires_grad_() for leaf in leaves]
+                    leaves = [leaf.requires_grad_() for leaf in leaves]
+                    results = []
+                    for form, inputs, dtype in (
+                        (self.kernels, leaves, torch.float32),
+                        (self.reference, exact, torch.float64),
+                    ):
+                        total, norm = form.add_rms_norm(*inputs, 1e-5, dtype)
+                        anything = 0 * inputs[2]  # so that the weight always has a gradient
+                        parts = {"both": total + norm, "sum": total + anything, "norm": norm}
+                        results.append(parts[used])
+                    self.compare(*results, leaves, exact, 5e-3)
+
+    def test_swiglu(self) -> None:
+        for rows, width in ((1, 3), (9, 48), (5, 333)):
+            for dtype, tolerance in ((torch.float32, 2e-6), (torch.bfloat16, 5e-3)):
+                with self.subTest(rows=rows, width=width, dtype=dtype):
+                    gate_up = (torch.randn(rows, 2 * width) * 4).to(dtype)
+                    gate_up[0, :2] = torch.tensor([-200.0, 200.0])
+                    exact = gate_up.double().requires_grad_()
+                    gate_up.requires_grad_()
+                    got, want = self.kernels.swiglu(gate_up), self.reference.swiglu(exact)
+                    self.compare(got, want, [gate_up], [exact], tolerance)
+
+    def test_cross_entropy(self) -> None:
+        for rows, width in ((1, 2), (6, 50), (17, 321)):
+            for dtype, tolerance in ((torch.float32, 5e-6), (torch.bfloat16, 5e-3)):
+                with self.subTest(rows=rows, width=width, dtype=dtype):
+                    leaf = (torch.randn(rows, width) * 5).to(dtype)
+                    target = torch.randint(width, (rows,))
+                    target[::2] = leaf[::2].argmax(-1)
+                    weight = torch.rand(rows)
+                    exact = leaf.double().requires_grad_()
+                    leaf.requires_grad_()
+                    got = self.kernels.cross_entropy(leaf * 1, target, weight)
+                    want = self.reference.cross_entropy(exact, target, weight.double())
+                    self.assert_close(got[1], want[1], 5e-6, "losses")
+                    self.assertEqual(got[2].tolist(), want[2].tolist())
+                    self.compare(got[0], want[0], [leaf], [exact], tolerance)
+
+    def test_cross_entropy_takes_the_first_of_equal_logits(self) -> None:
+        logits = torch.tensor([[0.0, 3.0, 3.0, 1.0]] * 2)
+        right = self.kernels.cross_entropy(logits, torch.tensor([1, 2]), torch.ones(2))[2]
+        self.assertEqual(right.tolist(), [True, False])
+        self.assertEqual(logits[0].tolist(), [0.0, 3.0, 3.0, 1.0])  # no gradient was asked for
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -77,6 +77,22 @@ inline void Store(Bf16* p, Vec x) {  // rounds to the nearest, ties to even
 }
 #endif
 
+// The last few values of a row: `count` below kLanes; the other lanes are `fill`, or not stored.
+template <typename T>
+inline Vec LoadFew(const T* p, int64_t count, float fill) {
+  T values[kLanes] = {};
+  std::memcpy(values, p, count * sizeof(T));
+  Vec x = Load(values);
+  for (int64_t i = count; i < kLanes; ++i) x[i] = fill;
+  return x;
+}
+template <typename T>
+inline void StoreFew(T* p, Vec x, int64_t count) {
+  T values[kLanes];
+  Store(values, x);
+  std::memcpy(p, values, count * sizeof(T));
+}
+
 // 2^x to about 1e-7 of it, for x <= 126; 2^-100 for anything smaller than -100.
 inline Vec Exp2(Vec x) {
   x = Max(x, All(-100.0f));
