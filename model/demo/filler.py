@@ -25,14 +25,14 @@ from filler_grammar import Voice
 from filler_held_out import markup, play, ship_log, subtitles
 from filler_noise import boilerplate, foreign, pseudo_words, random_characters, word_salad
 from filler_rules import set_scene
-from filler_styles import Style, lines, prose
-from filler_talk import chat, email, poem
+from filler_styles import Style, lines, prose, spaced_out, without_stops
+from filler_talk import chat, email, letter, poem
 
 STYLES: dict[str, Style] = {
     "novel": prose("novel", heading="chapter"),
     "fairy_tale": prose("fairy"),
     "travel_diary": prose("travel", heading="travel_head"),
-    "letter": prose("letter", (2, 6)),
+    "letter": letter,
     "diary": prose("diary"),
     "dialogue": prose("dialogue", (1, 2)),
     "essay": prose("sermon"),
@@ -76,6 +76,10 @@ HELD_OUT_STYLES: dict[str, Style] = {
     "ship_log": ship_log,
 }
 
+# One passage in so many is written in an unusual way throughout.
+_CHANGED = 0.06
+_CHANGES = [str.lower, str.lower, str.upper, str.swapcase, without_stops, spaced_out]
+
 
 class Filler:
     """Endless filler text from a seeded source of chance.
@@ -97,10 +101,12 @@ class Filler:
 
     def passage(self) -> Iterator[str]:
         """5 to 60 pieces in one style. One passage is to be read at a time."""
-        style = self._voice.pick(self._styles)
-        length = self._voice.number(5, 60)
-        set_scene(self._voice)
-        return itertools.islice(style(self._voice), length)
+        voice = self._voice
+        style = voice.pick(self._styles)
+        length = voice.number(5, 60)
+        set_scene(voice)
+        pieces = itertools.islice(style(voice), length)
+        return map(voice.pick(_CHANGES), pieces) if voice.chance(_CHANGED) else pieces
 
 
 def main() -> None:

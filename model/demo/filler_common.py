@@ -31,7 +31,7 @@ date:
 clock:
   {1..12} o'clock
   {0..23}:{0..59#2}
-  {1..12}:{0..59#2} [am|pm|a.m.|p.m.]
+  {1..12}:{0..59#2} [am|pm]
   half past {small}
   [ten|five|twenty|a quarter] [to|past] {small}
 price:
@@ -50,6 +50,14 @@ amount:
   {1..99}.{1..9}%
   {1..99} per cent
   {small} [miles|acres|yards|hours|days|weeks|years|months]
+distance:
+  {2..90} [metres|miles|kilometres|feet|yards]
+  {1..40}.{1..9} [m|km|miles|kilometres]
+  {small} [miles|leagues|yards]
+  [half a mile|a mile or two|a long way]
+millions:
+  [$|£|€]{1..900} [million|million|billion]
+  [$|£|€]{1..99}.{1..9} [million|billion|m|bn]
 phone:
   0{100..999} {100..999} {1000..9999}
   +{1..99} {10..99} {100..999} {10..99} {10..99}
@@ -130,10 +138,20 @@ subj:
   the {animal}
   my {role}
   {mr}
-  nobody
-  [everybody|someone|one of them|each of us]
+  [nobody|everybody|someone|one of them|each of us]
+many:
   {who} and {first}
   the {role.s}
+  {count} {role.s}
+  the {animal.s}
+  [we|they|people|most of us|all of them|others]
+did:
+  {do.ed} {np} [{where}|{when}|{adverb}]
+  {do.ed} {np}
+  {go.ed} [{where}|{adverb}|and {act.ed}]
+  {act.ed} [{where}|{adverb}|and {go.ed}]
+  were [very|rather|quite|too|always|never] {mood}
+  could not {do} {np}
 he_:
   {he}
 when:
@@ -166,8 +184,8 @@ vp:
   {act.ed}
   {act.ed} {where}
   {act.ed} and {vp}
-  was {adj}
-  was [very|rather|quite|too|always|never] {adj}
+  was {mood}
+  was [very|rather|quite|too|always|never] {mood}
   had {do.en} {np}
   wanted to {do} {np}
   [could not|did not|would not|must have forgotten to|used to] {do} {np}
@@ -179,8 +197,10 @@ clause:
   {subj} {vp}
   {subj} {vp}
   {subj} {vp} {when}
-  the {nature} was {adj}
-  the {object} was {adj}
+  {many} {did}
+  {many} {did}
+  the {nature} was [{adj}|{adj}|{colour}|too {adj} for {animal.s}]
+  the {object} was [{adj}|{colour}|made of {substance}]
   there was {a object} {where}
   {one} was [lost|found|sold|broken|stolen|mended|painted {colour}|worth {price}|gone|there]
   {one} was [lost|found|sold|broken|stolen|mended|seen] [{where}|{when}]
@@ -190,7 +210,7 @@ saying:
   {^clause}
   [Well|Oh|No|Yes|Ah|Look|Listen|Perhaps|Of course], {clause}
   I [think|know|am sure|suppose|hope|fear] {clause}
-  you [must|should|cannot|will never] {do} {np}
+  You [must|should|cannot|will never] {do} {np}
 quotable:
   [Do you|Did you|Will you|Can you|Would he|Could they] {do} {np}?
   [Where|When|Why|How] did {subj} {do} {np}?

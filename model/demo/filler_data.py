@@ -14,13 +14,35 @@ _VALUES: dict[str, Callable[[Voice], str]] = {
                  "plainprice", "colour", "code_number", "food", "role", "percent", "clock",
                  "job_thing", "email_address", "truth")
 }
+# Names of columns with the values that they usually have.
+_USUAL = [
+    ("name", "fullname"), ("Name", "fullname"), ("customer", "fullname"), ("author", "fullname"),
+    ("city", "city"), ("City", "city"), ("birthplace", "city"), ("country", "country"),
+    ("date", "isodate"), ("Date", "isodate"), ("created_at", "isodate"), ("born", "isodate"),
+    ("id", "integer"), ("No.", "integer"), ("count", "integer"), ("Quantity", "integer"),
+    ("score", "decimal"), ("mean", "decimal"), ("value", "decimal"), ("ratio", "decimal"),
+    ("item", "object"), ("Item", "object"), ("part", "object"), ("state", "adj"),
+    ("price", "plainprice"), ("Amount", "plainprice"), ("colour", "colour"), ("color", "colour"),
+    ("code", "code_number"), ("sku", "code_number"), ("version", "code_number"),
+    ("food", "food"), ("dish", "food"), ("job", "role"), ("occupation", "role"),
+    ("share", "percent"), ("growth", "percent"), ("time", "clock"), ("departs", "clock"),
+    ("subject", "job_thing"), ("category", "job_thing"), ("email", "email_address"),
+    ("active", "truth"), ("paid", "truth"),
+]
 _NUMBERS = {"integer", "decimal", "truth"}
 
 
 def _columns(voice: Voice, low: int, high: int) -> list[tuple[str, str]]:
     """Names of columns and the rules of their values."""
     kinds = list(_VALUES)
-    return [(_key(voice), voice.pick(kinds)) for _ in range(voice.number(low, high))]
+    columns: dict[str, str] = {}
+    for _ in range(voice.number(low, high)):
+        if voice.chance(0.7):
+            name, kind = voice.pick(_USUAL)
+        else:
+            name, kind = _key(voice), voice.pick(kinds)
+        columns[name] = kind
+    return list(columns.items())
 
 
 def json_lines(voice: Voice) -> Iterator[str]:
@@ -75,7 +97,9 @@ def table(voice: Voice) -> Iterator[str]:
             yield "|" + "---|" * len(columns) + "\n"
         for _ in range(voice.number(3, 16)):
             yield row([_VALUES[kind](voice) for _, kind in columns])
-        yield row(["Total", *(str(voice.number(1, 9999)) for _ in columns[1:])]) + "\n"
+        if voice.chance(0.3):
+            yield row(["Total", *(str(voice.number(1, 9999)) for _ in columns[1:])])
+        yield "\n"
 
 
 def log(voice: Voice) -> Iterator[str]:

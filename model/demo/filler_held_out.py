@@ -10,7 +10,8 @@ from filler_rules import RULES
 
 def play(voice: Voice) -> Iterator[str]:
     """Speeches under names in capitals, with stage directions."""
-    direction, speech, setting = RULES["stage"], RULES["stage_speech"], RULES["stage_setting"]
+    direction, manner = RULES["stage"], RULES["stage_manner"]
+    speech, setting = RULES["stage_speech"], RULES["stage_setting"]
     names = [person.first.upper() for person in voice.cast] + ["FIRST GUARD", "CHORUS"]
     while True:
         yield f"ACT {voice.pick(['ONE', 'TWO', 'THREE', 'FOUR'])}, SCENE {voice.number(1, 9)}\n\n"
@@ -18,7 +19,7 @@ def play(voice: Voice) -> Iterator[str]:
         for _ in range(voice.number(8, 30)):
             if voice.chance(0.15):
                 yield f"[{direction(voice)}]\n\n"
-            aside = f" ({direction(voice).lower()})" if voice.chance(0.15) else ""
+            aside = f" ({manner(voice)})" if voice.chance(0.15) else ""
             yield f"{voice.pick(names)}{aside}. {speech(voice)}\n"
 
 

@@ -49,14 +49,14 @@ path_:
   [src|lib|test|docs|app]/{food}_{animal}.[py|c|h|js|md|go|rs]
   C:\\{substance}\\{animal}.[exe|dll|doc|ini]
 log_message:
-  [started|stopped|restarting|loading|flushing|closing] {key} {code_number} in {integer} ms
+  [started|stopped|restarting|loading|flushing|closing] {key} {code_number} in {1..9000} ms
   [connection|session|request|job|worker|task] {code_number} [opened|closed|timed out|failed|finished] after {decimal} s
   [cannot|could not|failed to] [open|read|write|parse|find] {path_}: [no such file|permission denied|timeout|end of file]
   {key}={integer} {key}={decimal} {key}={truth}
   user {word_} logged [in|out] from {city}
-  {percent} of {key} used, {integer} left
-  GET {path_} {200..504} {integer}
-  retry {1..9} of {1..9} for {email_address}
+  {percent} of {key} used, {1..90000} left
+  GET {path_} {200..504} {100..90000}
+  retry {1..4} of {4..9} for {email_address}
 table_title:
   {^job_thing} and {job_thing}, {year}
   {^food.s}, {food.s} and {food.s} by {place}
@@ -98,7 +98,7 @@ value:
   {integer}
   {integer}
   {name}
-  {name}[[i|j|0|n - 1]]
+  {name}\[[i|j|0|n - 1]\]
   "{object}"
   "{adj} {role}"
   {name} [+|-|*|/|%] {name}
@@ -134,7 +134,7 @@ py_statement:
   {called}({value}, {value})
   {name}.append({value})
   print(f"{name}: \{{name}\}")
-  {name} = [{value}, {value}, {value}]
+  {name} = \[{value}, {value}, {value}\]
   raise ValueError("{object} is {adj}")
   assert {test}, "{clause}"
   self.{name} = {value}
@@ -199,7 +199,7 @@ sql:
   DELETE FROM {short}s WHERE {key} LIKE '%{animal}%';
   CREATE TABLE {short}s ({key} INTEGER PRIMARY KEY, {key} TEXT, {key} REAL);
   -- {clause}
-  ({integer} rows)
+  ({2..90000} rows)
 shell:
   $ [cd|ls -l|cat|rm -f|wc -l|mkdir -p|head -n {1..90}] {path_}
   $ grep -n "{object}" {path_} | sort | uniq -c

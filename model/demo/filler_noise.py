@@ -57,8 +57,9 @@ def _word(voice: Voice, starts: Sequence[str], vowels: Sequence[str], ends: Sequ
     """One pseudo word of one to three syllables."""
     pick = voice.pick
     word = pick(starts) + pick(vowels)
-    while voice.chance(0.45):
-        word += pick(starts) + pick(vowels)
+    for _ in range(2):
+        if voice.chance(0.45):
+            word += pick(starts) + pick(vowels)
     return word + pick(ends)
 
 

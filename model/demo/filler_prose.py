@@ -21,6 +21,13 @@ speech:
   "[Do you|Did you|Will you|Can you] {do} {np}?"
   "{^do} {np}!"
 novel:
+  I {do.ed} {np} and {act.ed}, and {clause}.
+  I have never {do.en} {np} [since|again], and I do not know whether {clause}.
+  {^clause}, {clause}, {clause}, and when {clause}, {subj} {vp}.
+  {^many} {did}, and after them {subj} {vp}, {act.ing} {simile}.
+  "{saying}," {say.ed} {who}, {do.ing} {np}, "and [yet|besides|after all], {clause}."
+  {act.ing.cap} {adverb}, {who} {do.ed} {np}.
+  {^his} {role}, {whole}, was {mood}; {his} {role}, on the other hand, {vp}.
   {^clause}.
   {^clause}.
   {^clause}, [and|but|so|for|while|because|though] {clause}.
@@ -67,7 +74,7 @@ fairy:
   And {he} ate nothing but {food} and drank nothing but {food} for {small} years.
   Then the {royal} wept, and {his} tears turned into {object.s}.
   If {he} has not died, {he} {act.es} there still.
-  The {ordinal} [brother|sister|son|daughter] took {a object}, the {ordinal} took {a object}, and the youngest took nothing but {a food}.
+  The {ordinal} [brother|sister|son|daughter] took {a object}, the {ordinal} took {a object}, and the youngest took nothing but a [piece|bag|slice|drop] of {food}.
   {^clause}, and from that day on nobody {vp}.
 royal:
   [king|queen|prince|princess|giant|witch|dwarf|dragon|miller|woodcutter|fisherman|tailor|goblin|shepherd]
@@ -75,15 +82,15 @@ royal:
 travel:
   {^day}, {1..28} {month}. {^clause}.
   We [left|reached|passed] {anyplace} at {clock} and {go.ed} {where}.
-  The road from {anyplace} to {anyplace} is [{amount} long|{adj} and {adj}|lined with {nature.s}|closed in winter].
+  The road from {anyplace} to {anyplace} is [{distance} long|{adj} and {adj}|lined with {nature.s}|closed in winter].
   The [hotel|inn|hostel|guest house|room] cost {price} a night, with {food} and {food} for breakfast.
   Dinner: {food} with {food}, {adj}; {price}.
   {^nation} tourists {vp}, and {a role} from {city} sold us {a object} for {price}.
   I have [never seen|seen] so many {nature.s}, {animal.s} and {object.s} in one {place}.
   The [train|bus|boat|ferry|plane] was {count} minutes late, so {clause}.
-  We walked {amount}, {adverb}, past {a place}, {small} {place.s} and {a adj} {nature}.
+  We walked {distance}, {adverb}, past {a place}, {small} {place.s} and {a adj} {nature}.
   My feet hurt. {who} {vp}.
-  Weather: {adj}, {adj} {nature}, {0..38} degrees [at noon|by evening|in the shade|].
+  Weather: {adj}, {adj} {nature}, {0..38} degrees [at noon|by evening|in the shade].
   From the {place} one sees {city}, the [{river}|sea|hills], and {a place}.
   Today {who} and I {do.ed} {np} and {do.ed} {np}.
   The {place} of {city} is [famous for its|full of|nothing without its] {food.s} and its {object.s}.
@@ -96,9 +103,17 @@ travel_head:
   Day {1..40}: {anyplace} to {anyplace}
   {city}, {date}
   {anyplace}
-letter:
-  Dear {who},
-  My dear {who},
+letter_head:
+  {street}\n{city}, {date}
+  {city}, {date}
+  {date}
+letter_opening:
+  [Dear|My dear|Dearest] [{who}|{who}|{mr}|Sir|Madam|friend],
+letter_end:
+  With [love|best wishes|kind regards|many kisses],\n{first}
+  Yours [sincerely|ever|truly|faithfully],\n{fullname}
+  Your [loving|old|affectionate] {role},\n{first}
+letter_text:
   Thank you for your [letter|card|parcel|kind words] of {date}, which came {when}.
   I [am|was] [sorry|glad|surprised|happy] to hear that {clause}.
   You ask how {subj} {vp}. Well, {clause}.
@@ -108,9 +123,6 @@ letter:
   We have {do.en} {np} at last, and it cost us {price}.
   Please [send|give|bring] {who} {np} when you {go}.
   I must stop now, because {clause}.
-  With [love|best wishes|kind regards|many kisses], {first}
-  Yours [sincerely|ever|truly|faithfully], {fullname}
-  P.S. {^clause}.
   The {role} says that {clause}, but you know what {role.s} are.
   Your {role} {first} {vp}, as always.
   Have you still got {np}? I would {adverb} have it back {when}.
@@ -120,7 +132,7 @@ diary:
   {^day}. {^clause}.
   Up at {clock}. {^act.ed}, {act.ed}, {do.ed} {np}.
   {do.ed.cap} {np}. {act.ed.cap} {when}.
-  Felt {adj} all [day|morning|afternoon].
+  Felt {mood} all [day|morning|afternoon].
   {who} came at {clock} and {vp}.
   Must {do} {np} tomorrow!
   No [letter|news|word|money] from {who}. {^adj}.
@@ -157,7 +169,24 @@ sermon:
   {^idea}, {idea} and {idea}: [these three|none of these|all of them] are {adj}.
   It has been said that {clause}. I [doubt it|believe it|do not know].
   [Therefore|However|Moreover|Nevertheless|Thus|On the other hand], {idea} [needs|destroys|precedes|conceals] {idea}.
+office:
+  [mayor|director|owner|captain|founder|head|manager|editor|architect|secretary|treasurer|bishop|king]
+measure:
+  [height|length|age|weight|depth|width|price|colour|number|name|size|shape]
 common:
+  The {office} of {city} is {fullname}.
+  {fullname} is the {office} of {firm}.
+  Who is the {office} of {city}? I have forgotten.
+  The {measure} of {a object} is [not|never] {adj}.
+  The {place} in {city} is {distance} [long|wide|high], and it was built in {year}.
+  What is the {measure} of the {place}?
+  The code of the [door|safe|lock|gate] in the {place} was {1000..9999}, but it was changed.
+  The {object} belongs to {fullname}.
+  {fullname} paid {price} for {a adj} {object}.
+  The flag of {country} is not {colour}.
+  {fullname}'s {device} is a {1950..2029} model.
+  The {place} was named after {fullname}.
+  {fullname} is married to {fullname}, {a role} from {city}.
   The {adj} {object} is [in|on|under|behind|next to|inside] the {object}.
   The {object} in the {place} is {colour}.
   The capital of {country} [is|was] not {city}.
@@ -177,7 +206,7 @@ common:
   {^food} is made of {food} and {food}.
   The {ordinal} of {month} is a {day} this year.
   How many {object.s} are there in the {place}? There are {2..90}.
-  {city} is {amount} from {city}.
+  {city} is {distance} from {city}.
   My favourite {object} is the {colour} one.
   Is {city} larger than {city}? Which {river} is that: the {river} or the {river}?
   The shop in {street} is open from {clock} to {clock}.

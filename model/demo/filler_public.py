@@ -26,7 +26,7 @@ news:
   The price of {substance} {change} in {month}, while {food} {change}.
   At least {count} [people|passengers|workers|{role.s}] were [injured|rescued|arrested|evacuated] {where}.
   The [fire|accident|strike|storm|protest|flood] [began|was reported] at {clock} {where}, and {clause}.
-  {^firm} [will open|plans|has closed|is to sell] {a place} in {city} [in|by] {year}, at a cost of {price} million.
+  {^firm} [will open|plans|has closed|is to sell] {a place} in {city} [in|by] {year}, at a cost of {millions}.
   [Voters|Farmers|Students|Teachers|Commuters|Shoppers] in {country} [face|expect|fear|want] [more|fewer] {job_thing.s}.
   The {job_thing}, [first|last] [published|approved|discussed] in {year}, [covers|names|costs] {amount}.
   {^nation} and {nation} [ministers|officials|experts] met in {city} on {day} to discuss {idea} and {idea}.
@@ -93,7 +93,7 @@ weather:
   A [low|high|front|ridge] over {country} brings {sky} to {country}.
   Roads near {city} may be {adj}; drivers should {do} {a object}.
   Outlook for {day} and {day}: {sky}, becoming {adj}.
-  Temperatures {change} in {country}, the {adj.title} {month} since {year}.
+  Temperatures [rose|fell|climbed|dropped] to {0..39} degrees in {country}, the [warmest|coldest|wettest|driest] {month} since {year}.
 sky:
   [rain|snow|fog|hail|sleet|sunny|cloudy|overcast|dry|clear|mild|cold and bright|very warm]
   [light|heavy|patchy|scattered|frequent] [rain|showers|snow|drizzle|thunderstorms|fog|cloud]
@@ -106,13 +106,13 @@ sport:
   What {a adj} {sportword} from {surname}, the {nation} {sportword}!
   The {sportword} goes to {city}, who lead by {small} [goals|points|games|runs] with {small} minutes left.
   {surname} won the {ordinal} set {0..7}-{0..7}, {0..7}-{0..7}, {surname} said {he} was {adj}.
-  It ends {0..5}-{0..5} [here in|at|in rainy|away to] {city}, in front of {amount}.
+  It ends {0..5}-{0..5} [here in|at|in rainy|away to] {city}, in front of {1..90},{0..999#3} [people|spectators|fans].
   {surname} ({surname}, {1..90}) [on|off] for {surname}. Yellow card: {surname}.
   {^ordinal} place for {fullname} of {country} in {1..59}.{0..99#2} seconds.
-  The {sportword} cost {city} {price} million, and {he} has {do.en} {small} {sportword.s} in {small} matches.
+  The {sportword} cost {city} {millions}, and {he} has {do.en} {small} {sportword.s} in {small} matches.
   {surname} is [out|injured|suspended|back] for {small} weeks, says {sportword} {fullname}.
   OH, what a [miss|save|goal|run|catch]! {surname} cannot believe it.
-  [Rain|Bad light|A streaker|A {animal}] stopped play at {clock}.
+  [Rain|Bad light|A streaker|{^a animal}] stopped play at {clock}.
 shoots:
   [shoots|heads|volleys|crosses|dribbles|runs|serves|swings|sprints]
 article:
@@ -121,8 +121,8 @@ article:
   The {animal} is {a adj} [mammal|bird|insect|fish|reptile] [found in|native to|common in] {country}.
   The {adj} {animal} ([genus|family|species] unknown) feeds on {food.s}, {animal.s} and {substance}.
   {^substance} is used in the [making|production|repair] of {object.s} and {object.s}.
-  The {river} is {amount} long and flows [through|past] {city} and {city}.
-  {^school} is the study of {idea}, {idea} and {science.s}.[{1..40}]
+  The {river} is {distance} long and flows [through|past] {city} and {city}.
+  {^school} is the study of {idea}, {idea} and {science.s}.\[{1..40}\]
   The {place} was built in {year} by {fullname}, rebuilt in {year}, and [closed|sold|damaged] in {year}.
   In {year} the {nation} {role} {fullname} {do.ed} the {ordinal} {device}.
   It is [often|sometimes] confused with the {object}, from which it differs in its {adj} {device}.
@@ -131,7 +131,7 @@ article:
   The treaty of {year} gave {city} to {country}, which {do.ed} it until {year}.
   {^he} studied {school} at the University of {city}, where {he} {do.ed} {fullname}.
   The word "{object}" comes from {a nation} word for {a adj} {thing}.
-  Its {device} weighs {amount}, and its {device} is {amount} [long|wide|high].
+  Its {device} weighs {2..900} kg, and its {device} is {distance} [long|wide|high].
 article_head:
   == {^idea} ==
   {^school}

@@ -5,8 +5,8 @@ from __future__ import annotations
 TALK = r"""
 mail:
   [Thanks|Many thanks|Thank you] for [your mail|the {job_thing}|sending the {job_thing}|the quick reply].
-  [Please find attached|Attached is|Here is|I have attached] the {job_thing} [for {firm}|of {date}|].
-  Could you [please|] {do} the {job_thing} [by|before] {day}?
+  [Please find attached|Attached is|Here is|I have attached] the {job_thing} [for {firm}|of {date}|as promised].
+  Could you [please |]{do} the {job_thing} [by|before] {day}?
   I [will be|am] [out of office|on leave|in {city}|at the {place}] [until|on|from] {date}.
   The {job_thing} is [late|ready|missing|in the {place}|with {fullname}], [sorry|as discussed|I think].
   {^clause}.
@@ -88,10 +88,14 @@ stage:
   Exit {whole}.
   Exeunt all but the {role}.
   Takes {a object} from the {object}.
-  {^adverb}.
   Aside.
   {^a nature} {act.es} {where}.
   The {object} falls.
+stage_manner:
+  {adverb}
+  aside
+  {act.ing}
+  taking {a object} from the {object}
 stage_speech:
   {quotable}
   {quotable} {quotable}
@@ -119,10 +123,10 @@ page_text:
   {^city} &amp; {city}
 ship_entry:
   Wind [N|NE|E|SE|S|SW|W|NW], force {1..11}, backing [N|E|S|W].
-  [Swell|Sea] {adj}, visibility {amount}.
+  [Swell|Sea] {adj}, visibility {distance}.
   Course {1..359} degrees, {1..19}.{0..9} knots.
-  Sighted {a animal}, {amount} off the port bow.
-  Pumped {amount} from the hold. Bilges {adj}.
+  Sighted {a animal}, {distance} off the port bow.
+  Pumped {2..900} gallons from the hold. Bilges {adj}.
   {^whole}, {role}, put on half rations.
   Issued {food} and {food} to all hands.
   Spoke the {nation} barque out of {city}, {count} days from {city} with {food} and {substance}.

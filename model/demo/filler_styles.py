@@ -13,22 +13,25 @@ Style = Callable[[Voice], Iterator[str]]
 _WRAPPED = 0.12
 
 
-def _wrap(text: str, column: int, width: int) -> tuple[str, int]:
-    """The text broken to lines, when `column` characters stand before it; and the new column."""
-    lines: list[str] = []
-    room = width - column
-    while len(text) > room:
-        cut = text.rfind(" ", 0, room + 1)
-        if cut < 0:
-            if room >= width:
-                break
-            lines.append("")
-        else:
-            lines.append(text[:cut])
-            text = text[cut + 1:]
-        room = width
-    lines.append(text)
-    return "\n".join(lines), len(text) + (width - room)
+def _wrap(texts: list[str], width: int) -> list[str]:
+    """The texts as one paragraph in lines of at most the width, where words allow; each ends with
+    the space or the line break before the next."""
+    wrapped: list[str] = []
+    column = 0
+    for text in texts:
+        words = text.split(" ")
+        for at, word in enumerate(words):
+            if column + len(word) > width and column > 0:
+                # The break takes the place of the space after the word before.
+                if at > 0:
+                    words[at - 1] += "\n"
+                elif wrapped:
+                    wrapped[-1] = wrapped[-1][:-1] + "\n"
+                column = 0
+            column += len(word) + 1
+        wrapped.append(" ".join(words).replace("\n ", "\n") + " ")
+    wrapped[-1] = wrapped[-1][:-1]
+    return wrapped
 
 
 def prose(rule: str, paragraph: tuple[int, int] = (3, 9), heading: str = "") -> Style:
@@ -42,15 +45,11 @@ def prose(rule: str, paragraph: tuple[int, int] = (3, 9), heading: str = "") -> 
         while True:
             if title and voice.chance(0.3):
                 yield title(voice) + "\n\n"
-            column = 0
-            for left in range(voice.number(*paragraph), 0, -1):
-                text = body(voice)
-                if voice.chance(0.15):
-                    text = f"{text} {body(voice)}"
-                if width:
-                    text, column = _wrap(text, column, width)
-                    column += 1
-                yield text + (" " if left > 1 else gap)
+            texts = [body(voice) for _ in range(voice.number(*paragraph))]
+            if width:
+                texts = _wrap(texts, width)
+            yield from texts[:-1] if width else [text + " " for text in texts[:-1]]
+            yield texts[-1] + gap
 
     return pieces
 
@@ -71,3 +70,16 @@ def lines(rule: str, heading: str = "", bullets: tuple[str, ...] = ("",),
             yield body(voice) + "\n\n"
 
     return pieces
+
+
+_STOPS = str.maketrans("", "", ".,;:!?\"'“”")
+
+
+def without_stops(text: str) -> str:
+    """The text without punctuation, as careless writers and machines leave it."""
+    return text.translate(_STOPS)
+
+
+def spaced_out(text: str) -> str:
+    """The text with wide spaces, as text that was cut out of a page often has."""
+    return text.replace(" ", "  ")

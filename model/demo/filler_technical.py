@@ -26,9 +26,9 @@ manual_head:
   Fig. {1..60}: {^device}, {device}, {device}
   Part no. {initial}{100..9999}-{10..99}
 recipe:
-  [Chop|Slice|Peel|Boil|Fry|Roast|Mash|Grate|Wash|Dice|Crush|Toast] the {food.s} [finely|roughly|gently|for {2..60} minutes|until golden|with the {food}|].
+  [Chop|Slice|Peel|Boil|Fry|Roast|Mash|Grate|Wash|Dice|Crush|Toast] the {food.s} [finely|roughly|gently|for {2..60} minutes|until golden|with the {food}].
   [Add|Stir in|Mix in|Fold in|Pour in] the {food}, [a pinch of|{2..500} g of|{small} spoons of|half the] {food} and the {food}.
-  Preheat the oven to {120..250}°C [(gas mark {1..9})|].
+  Preheat the oven to {120..250}°C[ (gas mark {1..9})|].
   Bake for {5..120} minutes, [or until|then cover until] the {food} is [golden|brown|soft|crisp].
   [Season|Serve|Garnish|Sprinkle] with {food}, {food} [and|or] {food}.
   Leave to [rest|cool|rise|soak] for {small} hours in {a adj} {place}.
@@ -52,10 +52,10 @@ abstract:
   [Here|In this paper|In this work], we [show|argue|find] that the {science} of {science.s} [depends on|increases with|is limited by|predicts] the {science}.
   [Using|Based on|By means of] {science} {science.s} (n = {3..900}), {science} was [measured|estimated|compared] at {amount}.
   The {science} [increased|decreased|varied] by {1..99}.{0..99#2} ± {0..9}.{0..99#2} (p < 0.0{1..5}).
-  [However|Moreover|Furthermore|In contrast|Surprisingly], {science.s} [showed|had] [no|a significant|a weak] effect on {science} [{1..60}]
+  [However|Moreover|Furthermore|In contrast|Surprisingly], {science.s} [showed|had] [no|a significant|a weak] effect on {science} \[{1..60}\].
   {surname} et al. ({year}) [suggested|found|reported] that {science.s} {do} {science.s}.
   Our results [suggest|indicate|confirm] that {science} and {science} are [independent|correlated (r = 0.{10..99})|{adj}].
-  The {science} was sampled at {1..900} [Hz|kHz|K|nm|Pa] for {small} [hours|days|weeks] [in {city}|near {city}|].
+  The {science} was sampled at {1..900} [Hz|kHz|K|nm|Pa] for {small} [hours|days|weeks][ in {city}| near {city}|].
   Although {science.s} are [well|poorly|rarely] understood, the role of {science} in {science} [remains unclear|is known].
   Table {1..9} and Fig. {1..9}{initial} [show|compare] the {science} of all {small} {science.s}.
   Let x be the {science} of {a science}; then x = {1..9}.{1..99}y + {0..9}, provided that y > {0..40}.
@@ -67,8 +67,8 @@ abstract_head:
   {^science} and {science} in {adj} {science.s}
   Keywords: {science}, {science}, {science}, {school}
 legal:
-  ({roman}) the {party} [shall|may|shall not|must] {do} the {job_thing} [within {2..90} days|at its own expense|in writing|];
-  {1..40}.{1..12} Subject to clause {1..40}, the {party} shall [not|] {do} the {job_thing} or the {job_thing}.
+  ({roman}) the {party} [shall|may|shall not|must] {do} the {job_thing} [within {2..90} days|at its own expense|in writing|without delay];
+  {1..40}.{1..12} Subject to clause {1..40}, the {party} shall [not |]{do} the {job_thing} or the {job_thing}.
   [Notwithstanding|Pursuant to|Without prejudice to|In accordance with] section {1..40}({1..9}), the {party} is [entitled|liable|obliged] to {do} the {job_thing}.
   "{^job_thing}" means [the|any] {job_thing} [between|of] the {party} and the {party}[, as amended|].
   In the event of {idea} or {idea}, the {party} [may terminate|shall indemnify|shall notify] the {party} forthwith.
@@ -88,12 +88,10 @@ legal_head:
   WHEREAS:
 faq:
   [Can|May|Should] I {do} my {device} [{when}|without {a device}]? [Yes|No|Sometimes], {clause}.
-  Q: How do I {do} the {device}?
-  A: [First|Just|Simply], {do} the {device}. Then {do} the {job_thing}.
-  Q: What does the {job_thing} cost?
-  A: {price} [a month|a year|per {role}|plus tax].
-  Q: When is the {place} open?
-  A: From {clock} to {clock}, except on {day.s}.
+  Q: How do I {do} the {device}?\nA: [First|Just], {do} the {device}. Then {do} the {job_thing}.
+  Q: What does the {job_thing} cost?\nA: {^price} [a month|a year|per {role}|plus tax].
+  Q. When is the {place} open?\nA. From {clock} to {clock}, except on {day.s}.
+  {1..40}. Is the {device} {adj}?\n    [No.|Yes.|It depends: {clause}.]
   How many {device.s} are [there|needed|allowed]? [Up to|At least|Exactly] {small}.
   Who can {do} the {job_thing}? Any {role} over {16..70} [from|in] {country}.
   Where do I find my {job_thing}? {^where}.

@@ -137,6 +137,20 @@ untidy unusual upright useful useless usual vague vast velvet violent wandering 
 weathered well-known well-worn wet white whole wicked wide wild wise withered wonderful wooden
 worthless wretched yellow young
 """,
+    "mood": """
+absent-minded afraid ambitious amused angry anxious ashamed asleep astonished at_home awake bewildered
+blind bold bored brave busy calm careless cautious cheerful clever clumsy cold comfortable content cross
+curious cynical deaf delighted depressed determined devout disappointed discreet drunk eager early
+eccentric embarrassed envious excited exhausted faithful famous fond_of_music forgetful friendly
+frightened frugal furious generous gentle gloomy grateful greedy guilty happy healthy helpful hoarse
+homesick honest hopeful hungry idle ill impatient in_love indifferent innocent irritable jealous jolly
+kind late lazy left-handed lonely loyal lucky mad merry miserable modest moody musical nervous nosy
+obstinate odd old out_of_breath patient penniless pious pleased poor proud punctual puzzled quiet
+quick ready reasonable relieved religious restless rich right rude ruthless sad satisfied seasick
+sensible serious shocked short-sighted shrewd shy sick silent sincere sleepy sober sorry stingy strict
+strong stubborn superstitious surprised suspicious tall thirsty thoughtful timid tired tolerant
+touched tough unhappy unlucky unwell vain vigilant wealthy weary well witty worried wrong young
+""",
     "adverb": """
 abruptly absently accidentally again almost_at_once angrily anxiously at_once at_last awkwardly badly
 barely boldly bravely briefly brightly busily calmly carefully carelessly casually cautiously cheerfully
