@@ -1,0 +1,83 @@
+"""Attention supervision: teaches some heads where to look, so that matching is learned in minutes.
+
+The loss of a row is -log of the attention mass that a head puts on the keys that hold the right
+tokens: a core token holds them when its group does.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from model import Batch
+
+# layer -> what its first heads are taught, in order, and how many heads (see examples.TARGETS)
+HEADS: dict[int, tuple[tuple[str, int], ...]] = {
+    1: (("thing", 2), ("value", 1)),
+    3: (("statement", 2),),
+    4: (("statement", 1), ("next_token", 1)),
+    5: (("next_token", 1),),
+}
+
+
+def _rotated(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """x [B, T, heads, d] with cos, sin [B, T, d/2]."""
+    a, b = x.float().chunk(2, dim=-1)
+    cos, sin = cos[:, :, None], sin[:, :, None]
+    return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
+
+
+def mass_loss(qkv: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, batch: Batch, heads: slice,
+              target: str) -> torch.Tensor:
+    """Mean over rows and `heads` of -log(mass on the target). qkv [B, T, 3, H, d], not rotated."""
+    row, begin, end, counts = batch.supervision[target]
+    q = _rotated(qkv[:, :, 0, heads], cos, sin)
+    k = _rotated(qkv[:, :, 1, heads], cos, sin)
+    b, t, h, d = q.shape
+    scale = d**-0.5
+    index = torch.arange(t)
+    cores = batch.cores_visible.gather(1, row).long()  # [B, n]
+    start = batch.branch_start.gather(1, row).long()
+    raw = index <= row[..., None]
+    raw &= index >= (cores * batch.group)[..., None]
+    raw &= (index < batch.document_tokens) | (index >= start[..., None])
+    gold = (index >= begin[..., None]) & (index < end[..., None])
+    picked = q.gather(1, row[..., None, None].expand(-1, -1, h, d)).transpose(1, 2)  # [B, h, n, d]
+    scores = picked @ k.permute(0, 2, 3, 1)
+    visible = raw
+    groups = int(cores.max()) if batch.group else 0
+    if groups:
+        g = batch.group
+        members = k[:, :groups * g].view(b, groups, g, h, d)
+        last = q[:, g - 1:groups * g:g]
+        weights = torch.softmax((last[:, :, None] * members).sum(-1) * scale, 2)
+        pooled = (weights[..., None] * members).sum(2)  # [B, groups, h, d]
+        number = torch.arange(groups)
+        scores = torch.cat([picked @ pooled.permute(0, 2, 3, 1), scores], -1)
+        visible = torch.cat([number < cores[..., None], raw], -1)
+        held = (number * g < end[..., None]) & ((number + 1) * g > begin[..., None])
+        gold = torch.cat([held, gold], -1)
+    gold &= visible
+    scores = scores * scale
+    everything = scores.masked_fill(~visible[:, None], -1e9).logsumexp(-1)
+    wanted = scores.masked_fill(~gold[:, None], -1e9).logsumexp(-1)
+    counts = counts & gold.any(-1)
+    loss = ((everything - wanted) * counts[:, None]).sum()
+    return loss / (h * counts.sum().clamp(min=1))
+
+
+class Teacher:
+    """Gathers the losses of all supervised heads while the model runs (Model.hidden's `look`)."""
+
+    def __init__(self, model, batch: Batch) -> None:
+        self.batch, self.losses = batch, {}
+        self.cos, self.sin = model.rotary(batch.positions)
+
+    def __call__(self, layer: int, qkv: torch.Tensor) -> None:
+        first = 0
+        for target, heads in HEADS.get(layer, ()):
+            loss = mass_loss(qkv, self.cos, self.sin, self.batch, slice(first, first + heads), target)
+            self.losses[f"{layer} {target}"] = loss
+            first += heads
+
+    def mean(self) -> torch.Tensor:
+        return torch.stack(list(self.losses.values())).mean()
