@@ -16,14 +16,16 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from filler_code import code, queries
 from filler_data import csv, json_lines, log, outline, settings, table
 from filler_grammar import Voice
 from filler_held_out import markup, play, ship_log, subtitles
-from filler_noise import boilerplate, foreign, pseudo_words, random_characters, word_salad
+from filler_noise import (boilerplate, foreign, garbled, mixed, pseudo_words,
+                          random_characters, word_salad)
 from filler_rules import set_scene
 from filler_styles import Style, lines, prose, spaced_out, without_stops
 from filler_talk import chat, email, letter, poem
@@ -37,6 +39,9 @@ STYLES: dict[str, Style] = {
     "dialogue": prose("dialogue", (1, 2)),
     "essay": prose("sermon"),
     "common_things": prose("common"),
+    "free": prose("free", (3, 9), heading="free_head"),
+    "free_lines": lines("free", bullets=("", "- ", "#. ", "* ", "(#) ")),
+    "mixed": mixed,
     "news": prose("news", (2, 5), heading="headline"),
     "minutes": prose("minutes", (2, 6), heading="minutes_head"),
     "reviews": prose("review", (1, 5), heading="review_head"),
@@ -76,9 +81,15 @@ HELD_OUT_STYLES: dict[str, Style] = {
     "ship_log": ship_log,
 }
 
+# Styles that are chosen once more for each time that they stand here: those of the widest grammars.
+_OFTEN = ("free", "free", "free", "mixed", "novel", "encyclopedia", "email", "common_things")
+
 # One passage in so many is written in an unusual way throughout.
 _CHANGED = 0.06
 _CHANGES = [str.lower, str.lower, str.upper, str.swapcase, without_stops, spaced_out]
+
+# And in so many, words here and there are changed for others, so that sentences are not all set.
+_GARBLED = 0.15
 
 
 class Filler:
@@ -89,24 +100,50 @@ class Filler:
 
     def __init__(self, rng: random.Random, held_out: bool = False) -> None:
         self._voice = Voice(rng)
-        self._styles = list((HELD_OUT_STYLES if held_out else STYLES).values())
+        chosen = HELD_OUT_STYLES if held_out else STYLES
+        self._styles = list(chosen.values()) + [chosen[name] for name in _OFTEN if name in chosen]
         self._current: Iterator[str] = iter(())
+        self._avoided: re.Pattern[str] | None = None
+
+    def avoid(self, names: Iterable[str]) -> None:
+        """Leaves out every piece in which one of the names stands as words of its own, in capitals
+        or not: for facts about things with ordinary names, which filler could contradict. What was
+        avoided before is no longer. Holds for passages begun from now on."""
+        pattern = "|".join(r"\s+".join(map(re.escape, name.split())) for name in sorted(set(names)))
+        self._avoided = None
+        if pattern:
+            self._avoided = re.compile(rf"(?<!\w)(?:{pattern})(?!\w)", re.IGNORECASE)
 
     def piece(self) -> str:
         """The next piece; passages follow one another, each in a style of its own."""
-        for piece in self._current:
-            return piece
-        self._current = self.passage()
-        return next(self._current)
+        while (piece := next(self._current, None)) is None:
+            self._current = self.passage()
+        return piece
 
     def passage(self) -> Iterator[str]:
-        """5 to 60 pieces in one style. One passage is to be read at a time."""
+        """5 to 60 pieces in one style; fewer where much had to be avoided. One passage is to be
+        read at a time."""
         voice = self._voice
         style = voice.pick(self._styles)
         length = voice.number(5, 60)
         set_scene(voice)
-        pieces = itertools.islice(style(voice), length)
-        return map(voice.pick(_CHANGES), pieces) if voice.chance(_CHANGED) else pieces
+        endless = style(voice)
+        if self._avoided:
+            endless = _without(self._avoided, endless, length)
+        pieces = itertools.islice(endless, length)
+        if voice.chance(_CHANGED):
+            return map(voice.pick(_CHANGES), pieces)
+        if voice.chance(_GARBLED):
+            return (garbled(voice, piece) for piece in pieces)
+        return pieces
+
+
+def _without(avoided: re.Pattern[str], pieces: Iterator[str], length: int) -> Iterator[str]:
+    """The pieces that do not match, among the first few times `length`: lines that repeat may
+    consist of matches only."""
+    for piece in itertools.islice(pieces, 4 * length):
+        if not avoided.search(piece):
+            yield piece
 
 
 def main() -> None:

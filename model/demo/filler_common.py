@@ -79,7 +79,8 @@ anyplace:
   {town}
   {country}
 street:
-  {2..180} [Station|Church|High|Mill|Park|Market|Victoria|Queen|King|Bridge|School|Chapel] [Street|Road|Lane]
+  {2..180} [Station|Church|High|Mill|Park|Market|Victoria|Queen|King|Bridge|School|Chapel] [Street|
+      Road|Lane]
   {surname} [Street|Road|Avenue|Square|Lane]
 compound:
   {prefix_noun} {suffix_noun}
@@ -155,7 +156,8 @@ did:
 he_:
   {he}
 when:
-  [in the morning|at night|at noon|after dinner|before dawn|that evening|the next day|last week|long ago]
+  [in the morning|at night|at noon|after dinner|before dawn|that evening|the next day|last week|
+      long ago]
   on {day} [morning|evening|afternoon|night]
   in {month}
   in {year}

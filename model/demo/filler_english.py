@@ -16,8 +16,8 @@ salmon:salmon analysis:analyses basis:bases crisis:crises thesis:theses hypothes
 datum:data medium:media phenomenon:phenomena criterion:criteria matrix:matrices index:indices
 potato:potatoes tomato:tomatoes hero:heroes echo:echoes volcano:volcanoes postman:postmen
 fisherman:fishermen salesman:salesmen nobleman:noblemen grandchild:grandchildren radius:radii
-watchman:watchmen ferryman:ferrymen workman:workmen milkman:milkmen foreman:foremen
-chairman:chairmen policeman:policemen hoof:hooves
+axis:axes emphasis:emphases elf:elves dwarf:dwarfs watchman:watchmen ferryman:ferrymen
+workman:workmen milkman:milkmen foreman:foremen chairman:chairmen policeman:policemen hoof:hooves
 """.split())
 
 _PASTS = dict(pair.split(":") for pair in """
@@ -34,15 +34,18 @@ slide:slid spread:spread spring:sprang stick:stuck sweep:swept swing:swung tear:
 weave:wove win:won wind:wound creep:crept kneel:knelt weep:wept bleed:bled sew:sewed mow:mowed
 spin:spun split:split grind:ground seek:sought strike:struck swear:swore fling:flung
 overhear:overheard repay:repaid mistake:mistook withdraw:withdrew undo:undid outgrow:outgrew
+undertake:undertook overcome:overcame outweigh:outweighed mislead:misled foresee:foresaw arise:arose
+show:showed become:became seek:sought deal:dealt
 """.split())
 
 _PARTICIPLES = dict(pair.split(":") for pair in """
-be:been do:done go:gone come:come see:seen take:taken give:given know:known begin:begun write:written
-run:run speak:spoken lie:lain grow:grown fall:fallen draw:drawn break:broken rise:risen drive:driven
-wear:worn choose:chosen throw:thrown eat:eaten sing:sung ride:ridden fly:flown hide:hidden
-steal:stolen swim:swum blow:blown drink:drunk forget:forgotten freeze:frozen ring:rung shake:shaken
-sink:sunk spring:sprung tear:torn wake:woken weave:woven swear:sworn sew:sewn mow:mown
-mistake:mistaken withdraw:withdrawn show:shown overcome:overcome
+be:been do:done go:gone come:come see:seen take:taken give:given know:known begin:begun
+write:written run:run speak:spoken lie:lain grow:grown fall:fallen draw:drawn break:broken
+rise:risen drive:driven wear:worn choose:chosen throw:thrown eat:eaten sing:sung ride:ridden
+fly:flown hide:hidden steal:stolen swim:swum blow:blown drink:drunk forget:forgotten freeze:frozen
+ring:rung shake:shaken sink:sunk spring:sprung tear:torn wake:woken weave:woven swear:sworn sew:sewn
+mow:mown mistake:mistaken withdraw:withdrawn show:shown overcome:overcome undertake:undertaken
+foresee:foreseen arise:arisen become:become undo:undone
 """.split())
 
 _DOUBLED = set("""
@@ -71,6 +74,8 @@ def with_s(phrase: str) -> str:
     head, _, word = phrase.rpartition(" ")
     if word in _PLURALS:
         word = _PLURALS[word]
+    elif word.endswith("man") and word not in ("human", "German", "Roman"):
+        word = word[:-3] + "men"
     elif word.endswith(("s", "x", "z", "ch", "sh")) or word in ("go", "do", "undo", "echo", "veto"):
         word += "es"
     elif word.endswith("y") and word[-2:-1] not in _VOWELS:

@@ -1,17 +1,18 @@
 """A small language of grammars, compiled to closures, from which the filler text is made.
 
 A grammar is text. A line at the left margin that ends in a colon opens a rule; every indented line
-after it is one alternative, and all of them are equally likely:
+after it is one alternative, and all of them are equally likely; a line indented deeper goes on
+with the alternative before it:
 
     person:
       the [old|young] {role}
       {a adj} {role}
 
 `{rule}` stands for what another rule gives, `[x|y|]` for one of its parts, `{3..40}` for a whole
-number (`{0..59#2}` with two digits), `\\n` for a line break; a backslash before `{ } [ ] |` makes it
-plain. A reference may carry forms: `{^rule}` with a capital, `{a rule}` with "a" or "an" before it,
-and `{noun.s}`, `{verb.es}`, `{verb.ed}`, `{verb.en}`, `{verb.ing}` inflected. Lists of words are
-rules as well.
+number (`{0..59#2}` with two digits), `\\n` for a line break; a backslash before `{ } [ ] |` makes
+it plain. A reference may carry forms: `{^rule}` with a capital, `{a rule}` with "a" or "an" before
+it, and `{noun.s}`, `{verb.es}`, `{verb.ed}`, `{verb.en}`, `{verb.ing}` inflected. Lists of words
+are rules as well.
 """
 
 from __future__ import annotations
@@ -206,6 +207,9 @@ def _read(text: str) -> dict[str, list[str]]:
             if name in rules:
                 raise ValueError(f"rule {name} is defined twice")
             rules[name] = []
+        elif line.startswith("      "):
+            before = rules[name][-1]
+            rules[name][-1] = before + ("" if before.endswith("|") else " ") + line.strip()
         else:
             rules[name].append(line.strip())
     return rules

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 DATA = r"""
 key:
-  [id|name|title|status|count|total|price|size|color|date|city|owner|type|value|weight|score|notes|unit|lang|path]
-  [user|order|item|file|page|max|min|last|first|is|has|num|default|start|end]_[id|name|count|size|time|path|date|limit|level|rate|flag|text|type|key]
-  [timeout|retries|threads|cache|buffer|level|mode|theme|proxy|host|port|debug|verbose|backend|region|zone|bucket]
-  [width|height|depth|length|speed|angle|x|y|z|lat|lon|temp|age|year|rank|group|team|color|stock|sku|ref]
+  [id|name|title|status|count|total|price|size|color|date|city|owner|type|value|weight|score|notes|
+      unit|lang|path]
+  [user|order|item|file|page|max|min|last|first|is|has|num|default|start|end]_[id|name|count|size|
+      time|path|date|limit|level|rate|flag|text|type|key]
+  [timeout|retries|threads|cache|buffer|level|mode|theme|proxy|host|port|debug|verbose|backend|
+      region|zone|bucket]
+  [width|height|depth|length|speed|angle|x|y|z|lat|lon|temp|age|year|rank|group|team|color|stock|
+      sku|ref]
 integer:
   {0..9}
   {10..999}
@@ -50,8 +54,10 @@ path_:
   C:\\{substance}\\{animal}.[exe|dll|doc|ini]
 log_message:
   [started|stopped|restarting|loading|flushing|closing] {key} {code_number} in {1..9000} ms
-  [connection|session|request|job|worker|task] {code_number} [opened|closed|timed out|failed|finished] after {decimal} s
-  [cannot|could not|failed to] [open|read|write|parse|find] {path_}: [no such file|permission denied|timeout|end of file]
+  [connection|session|request|job|worker|task] {code_number} [opened|closed|timed out|failed|
+      finished] after {decimal} s
+  [cannot|could not|failed to] [open|read|write|parse|find] {path_}: [no such file|permission
+      denied|timeout|end of file]
   {key}={integer} {key}={decimal} {key}={truth}
   user {word_} logged [in|out] from {city}
   {percent} of {key} used, {1..90000} left
@@ -84,9 +90,11 @@ name:
   {short}_{key}
   {short}
 short:
-  [file|user|page|row|cell|block|queue|stack|list|tree|graph|token|word|path|frame|timer|cache|task|event|state]
+  [file|user|page|row|cell|block|queue|stack|list|tree|graph|token|word|path|frame|timer|cache|
+      task|event|state]
 verb:
-  [get|set|load|save|find|parse|read|write|open|close|add|remove|update|check|make|build|sort|count|print|send]
+  [get|set|load|save|find|parse|read|write|open|close|add|remove|update|check|make|build|sort|
+      count|print|send]
 called:
   {verb}_{short}
   {verb}_{short}_{key}
@@ -146,7 +154,8 @@ c_import:
   #define {short.upper}_{short.upper} {integer}
   static int {name} = {integer};
 c_head:
-  [int|void|static int|char *|size_t|double] {called}([int|char *|const char *|double] {name}, int {name}) \{
+  [int|void|static int|char *|size_t|double] {called}([int|char *|const char *|double] {name}, int
+      {name}) \{
   struct {short} \{
 c_block:
   if ({name} [==|!=|<|>] {value}) \{
@@ -154,7 +163,7 @@ c_block:
   while ({name} > {integer}) \{
   switch ({name}) \{
 c_statement:
-  [int |char |double |const int |] {name} = {value};
+  [int |char |double |const int |]{name} = {value};
   {name}->{name} = {value};
   {called}(&{name}, {value});
   printf("%d {object.s}\\n", {name});

@@ -9,10 +9,10 @@ Daniel David Dennis Donald Douglas Ed Edgar Edward Eric Ernest Francis Frank Fre
 George Gerald Gordon Graham Greg Harold Harry Henry Herbert Howard Hugh Ian Jack Jacob James Jason
 Jeremy Jim Joe John Jonathan Joseph Keith Kenneth Kevin Lawrence Leonard Lewis Luke Mark Martin
 Matthew Max Michael Neil Nicholas Nigel Oliver Oscar Patrick Paul Peter Philip Ralph Ray Richard
-Robert Roger Ronald Roy Sam Samuel Sean Simon Stanley Stephen Stuart Ted Thomas Tim Timothy Tom
-Tony Victor Vincent Walter William Ahmed Ali Antonio Carlos Chen Diego Fernando Giovanni Hans
-Hassan Hiroshi Ibrahim Ivan Jean Jorge Jose Juan Karim Klaus Lars Luis Marco Mario Miguel Mohammed
-Omar Pablo Pedro Pierre Raj Sergei Vijay Wolfgang Yusuf
+Robert Roger Ronald Roy Sam Samuel Sean Simon Stanley Stephen Stuart Ted Thomas Tim Timothy Tom Tony
+Victor Vincent Walter William Ahmed Ali Antonio Carlos Chen Diego Fernando Giovanni Hans Hassan
+Hiroshi Ibrahim Ivan Jean Jorge Jose Juan Karim Klaus Lars Luis Marco Mario Miguel Mohammed Omar
+Pablo Pedro Pierre Raj Sergei Vijay Wolfgang Yusuf
 """.split()
 
 WOMEN = """
@@ -20,11 +20,11 @@ Agnes Alice Alison Amanda Amy Andrea Angela Ann Anna Anne Audrey Barbara Beatric
 Carol Caroline Catherine Charlotte Christine Clara Claire Deborah Diana Donna Dora Doris Dorothy
 Edith Eileen Eleanor Elizabeth Ellen Emily Emma Esther Ethel Eve Evelyn Fiona Florence Frances
 Gillian Gladys Grace Hannah Harriet Hazel Heather Helen Hilda Irene Isabel Jane Janet Jean Jennifer
-Jessica Jill Joan Joanna Josephine Joyce Judith Julia Karen Kate Laura Lily Linda Lisa Lucy
-Margaret Marion Martha Mary Maud Megan Mildred Monica Nancy Nora Olive Pamela Patricia Pauline
-Peggy Rachel Rebecca Rose Ruth Sally Sandra Sarah Sheila Sophie Stella Susan Sylvia Teresa Ursula
-Vera Veronica Violet Virginia Wendy Winifred Aisha Ana Carmen Chiara Fatima Francesca Giulia Greta
-Ingrid Keiko Leila Lucia Maria Marta Mei Olga Priya Rosa Svetlana Yasmin Yoko
+Jessica Jill Joan Joanna Josephine Joyce Judith Julia Karen Kate Laura Lily Linda Lisa Lucy Margaret
+Marion Martha Mary Maud Megan Mildred Monica Nancy Nora Olive Pamela Patricia Pauline Peggy Rachel
+Rebecca Rose Ruth Sally Sandra Sarah Sheila Sophie Stella Susan Sylvia Teresa Ursula Vera Veronica
+Violet Virginia Wendy Winifred Aisha Ana Carmen Chiara Fatima Francesca Giulia Greta Ingrid Keiko
+Leila Lucia Maria Marta Mei Olga Priya Rosa Svetlana Yasmin Yoko
 """.split()
 
 SURNAMES = """
@@ -47,23 +47,24 @@ O'Brien O'Connor O'Neill MacDonald McCarthy McKenzie
 """.split()
 
 CITIES = [name.replace("_", " ") for name in """
-London Paris Berlin Madrid Rome Vienna Prague Warsaw Budapest Lisbon Dublin Edinburgh Glasgow Cardiff
-Belfast Manchester Liverpool Leeds Bristol York Oxford Cambridge Norwich Plymouth Bath Brussels
-Antwerp Ghent Amsterdam Rotterdam Utrecht Hamburg Munich Cologne Leipzig Dresden Bremen Zurich Geneva
-Basel Bern Lyon Marseille Bordeaux Nantes Lille Nice Barcelona Seville Valencia Bilbao Porto Naples
-Milan Turin Florence Venice Bologna Palermo Athens Istanbul Ankara Sofia Bucharest Belgrade Zagreb
-Stockholm Oslo Copenhagen Helsinki Bergen Riga Tallinn Vilnius Moscow Kiev Odessa Cairo Tunis Algiers
-Casablanca Lagos Nairobi Cape_Town Tokyo Osaka Kyoto Seoul Beijing Shanghai Hong_Kong Singapore
-Bangkok Hanoi Manila Delhi Mumbai Calcutta Karachi Tehran Baghdad Damascus Jerusalem Sydney Melbourne
-Auckland New_York Boston Chicago Philadelphia Denver Dallas Houston Seattle Portland San_Francisco
-Los_Angeles Toronto Montreal Vancouver Mexico_City Havana Lima Bogota Buenos_Aires Santiago
+London Paris Berlin Madrid Rome Vienna Prague Warsaw Budapest Lisbon Dublin Edinburgh Glasgow
+Cardiff Belfast Manchester Liverpool Leeds Bristol York Oxford Cambridge Norwich Plymouth Bath
+Brussels Antwerp Ghent Amsterdam Rotterdam Utrecht Hamburg Munich Cologne Leipzig Dresden Bremen
+Zurich Geneva Basel Bern Lyon Marseille Bordeaux Nantes Lille Nice Barcelona Seville Valencia Bilbao
+Porto Naples Milan Turin Florence Venice Bologna Palermo Athens Istanbul Ankara Sofia Bucharest
+Belgrade Zagreb Stockholm Oslo Copenhagen Helsinki Bergen Riga Tallinn Vilnius Moscow Kiev Odessa
+Cairo Tunis Algiers Casablanca Lagos Nairobi Cape_Town Tokyo Osaka Kyoto Seoul Beijing Shanghai
+Hong_Kong Singapore Bangkok Hanoi Manila Delhi Mumbai Calcutta Karachi Tehran Baghdad Damascus
+Jerusalem Sydney Melbourne Auckland New_York Boston Chicago Philadelphia Denver Dallas Houston
+Seattle Portland San_Francisco Los_Angeles Toronto Montreal Vancouver Mexico_City Havana Lima Bogota
+Buenos_Aires Santiago
 """.split()]
 
 COUNTRIES = [name.replace("_", " ") for name in """
-England Scotland Wales Ireland France Germany Spain Italy Portugal Austria Switzerland Belgium Poland
-Hungary Romania Bulgaria Greece Turkey Sweden Norway Denmark Finland Iceland Russia Ukraine Egypt
-Morocco Tunisia Kenya Nigeria Ghana South_Africa India China Japan Korea Vietnam Thailand Indonesia
-Australia New_Zealand Canada Mexico Brazil Argentina Chile Peru Colombia Cuba
+England Scotland Wales Ireland France Germany Spain Italy Portugal Austria Switzerland Belgium
+Poland Hungary Romania Bulgaria Greece Turkey Sweden Norway Denmark Finland Iceland Russia Ukraine
+Egypt Morocco Tunisia Kenya Nigeria Ghana South_Africa India China Japan Korea Vietnam Thailand
+Indonesia Australia New_Zealand Canada Mexico Brazil Argentina Chile Peru Colombia Cuba
 """.split()]
 
 NATIONS = """

@@ -12,6 +12,11 @@ from filler_rules import RULES
 from filler_words import LISTS
 
 _WORDS = [word for name in sorted(LISTS) for word in LISTS[name]]
+_PROSE = """
+novel fairy travel letter_text diary dialogue sermon common news minutes review weather sport
+article abstract legal manual recipe faq glossary advert mail chat_message verse footer log_message
+free free bullet_text headline
+""".split()
 _SMALL_WORDS = """
 the the the of of and and to to a a in in is was it that for on with as at by from he she they we I
 not but or be are this which had has have were an his her their its all one no so if when what who
@@ -47,8 +52,8 @@ _LANGUAGES: list[tuple[list[str], list[str], list[str], list[str], tuple[str, st
      ["", "", "ς", "ν"], "και το να η ο τα με για".split(), ("«", "»")),
 ]
 _ENGLISH_LIKE = (
-    "b bl br c ch cl cr d dr f fl fr g gl gr h j k l m n p pl pr qu r s sc sh sk sl sn sp st str sw t "
-    "th tr tw v w wh".split(),
+    "b bl br c ch cl cr d dr f fl fr g gl gr h j k l m n p pl pr qu r s sc sh sk sl sn sp st str "
+    "sw t th tr tw v w wh".split(),
     "a e i o u ai ea ee ie oa oo ou".split(),
     "b ck d ff g l ll m mp n nd ng nk nt p r rd rk s sh sk st t tch th x ble ter ing er y".split())
 
@@ -63,6 +68,15 @@ def _word(voice: Voice, starts: Sequence[str], vowels: Sequence[str], ends: Sequ
     return word + pick(ends)
 
 
+def garbled(voice: Voice, text: str) -> str:
+    """The text with some of its words in small letters changed for others, real ones or not."""
+    words = text.split(" ")
+    for at, word in enumerate(words):
+        if word.islower() and word.isalpha() and voice.chance(0.25):
+            words[at] = _word(voice, *_ENGLISH_LIKE) if voice.chance(0.3) else voice.pick(_WORDS)
+    return " ".join(words)
+
+
 def _sentence(voice: Voice, words: list[str]) -> str:
     """The words with a capital, commas and a stop."""
     for at in range(len(words) - 1):
@@ -73,6 +87,13 @@ def _sentence(voice: Voice, words: list[str]) -> str:
 
 def _gap(voice: Voice) -> str:
     return voice.pick([" ", " ", " ", " ", "\n", "\n\n"])
+
+
+def mixed(voice: Voice) -> Iterator[str]:
+    """Sentences of all other kinds of prose in turn, as in a page of cuttings."""
+    rules = [RULES[name] for name in _PROSE]
+    while True:
+        yield voice.pick(rules)(voice) + _gap(voice)
 
 
 def word_salad(voice: Voice) -> Iterator[str]:
@@ -114,8 +135,8 @@ def foreign(voice: Voice) -> Iterator[str]:
 def random_characters(voice: Voice) -> Iterator[str]:
     """Letters, digits and marks without meaning: keys, checksums, serial numbers, noise."""
     alphabets = [string.digits, string.hexdigits[:16], string.ascii_lowercase,
-                 string.ascii_uppercase + string.digits, string.ascii_letters + string.digits + "+/",
-                 string.printable[:94], "01", "ACGT"]
+                 string.ascii_uppercase + string.digits,
+                 string.ascii_letters + string.digits + "+/", string.printable[:94], "01", "ACGT"]
     alphabet = voice.pick(alphabets)
     shortest, longest = voice.pick([(1, 6), (4, 4), (8, 8), (2, 20), (16, 40)])
     separator = voice.pick([" ", " ", "-", "\n", ":"])

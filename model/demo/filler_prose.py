@@ -74,16 +74,20 @@ fairy:
   And {he} ate nothing but {food} and drank nothing but {food} for {small} years.
   Then the {royal} wept, and {his} tears turned into {object.s}.
   If {he} has not died, {he} {act.es} there still.
-  The {ordinal} [brother|sister|son|daughter] took {a object}, the {ordinal} took {a object}, and the youngest took nothing but a [piece|bag|slice|drop] of {food}.
+  The {ordinal} [brother|sister|son|daughter] took {a object}, the {ordinal} took {a object}, and
+      the youngest took nothing but a [piece|bag|slice|drop] of {food}.
   {^clause}, and from that day on nobody {vp}.
 royal:
-  [king|queen|prince|princess|giant|witch|dwarf|dragon|miller|woodcutter|fisherman|tailor|goblin|shepherd]
+  [king|queen|prince|princess|giant|witch|dwarf|dragon|miller|woodcutter|fisherman|tailor|goblin|
+      shepherd]
   {role}
 travel:
   {^day}, {1..28} {month}. {^clause}.
   We [left|reached|passed] {anyplace} at {clock} and {go.ed} {where}.
-  The road from {anyplace} to {anyplace} is [{distance} long|{adj} and {adj}|lined with {nature.s}|closed in winter].
-  The [hotel|inn|hostel|guest house|room] cost {price} a night, with {food} and {food} for breakfast.
+  The road from {anyplace} to {anyplace} is [{distance} long|{adj} and {adj}|lined with {nature.s}|
+      closed in winter].
+  The [hotel|inn|hostel|guest house|room] cost {price} a night, with {food} and {food} for
+      breakfast.
   Dinner: {food} with {food}, {adj}; {price}.
   {^nation} tourists {vp}, and {a role} from {city} sold us {a object} for {price}.
   I have [never seen|seen] so many {nature.s}, {animal.s} and {object.s} in one {place}.
@@ -160,7 +164,8 @@ sermon:
   {^idea} is the {role} of {idea}.
   {^idea} without {idea} is like {a object} without {a object}.
   {^a adj} {animal} {do.es} no {object}.
-  Let us ask, then, what {idea} is. It is [not|neither {idea} nor|the end of|the beginning of] {idea}.
+  Let us ask, then, what {idea} is. It is [not|neither {idea} nor|the end of|the beginning of]
+      {idea}.
   He who {do.es} {np} will {adverb} {do} {np}.
   There are {small} kinds of {idea}: the {adj}, the {adj}, and the {adj}.
   We speak of {idea} and {idea}, but {clause}.
@@ -168,9 +173,11 @@ sermon:
   Is {idea} {adj}, or is it only {adj}? {^idea} alone can tell.
   {^idea}, {idea} and {idea}: [these three|none of these|all of them] are {adj}.
   It has been said that {clause}. I [doubt it|believe it|do not know].
-  [Therefore|However|Moreover|Nevertheless|Thus|On the other hand], {idea} [needs|destroys|precedes|conceals] {idea}.
+  [Therefore|However|Moreover|Nevertheless|Thus|On the other hand], {idea} [needs|destroys|
+      precedes|conceals] {idea}.
 office:
-  [mayor|director|owner|captain|founder|head|manager|editor|architect|secretary|treasurer|bishop|king]
+  [mayor|director|owner|captain|founder|head|manager|editor|architect|secretary|treasurer|bishop|
+      king]
 measure:
   [height|length|age|weight|depth|width|price|colour|number|name|size|shape]
 common:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from filler_common import COMMON
+from filler_free import FREE, WORDS
 from filler_grammar import Grammar, Person, Voice
 from filler_machine import CODE, DATA
 from filler_names import CITIES, COUNTRIES, MEN, NATIONS, RIVERS, SURNAMES, WOMEN
@@ -40,7 +41,7 @@ def _last(voice: Voice) -> Person:
     return voice.last or voice.person()
 
 
-RULES = Grammar({**LISTS, **_NAMES}, {
+RULES = Grammar({**LISTS, **WORDS, **_NAMES}, {
     "who": _who,
     "whole": _whole,
     "mr": _mr,
@@ -48,7 +49,7 @@ RULES = Grammar({**LISTS, **_NAMES}, {
     "he": lambda voice: _last(voice).he,
     "his": lambda voice: _last(voice).his,
     "him": lambda voice: _last(voice).him,
-}, [COMMON, PROSE, PUBLIC, TECHNICAL, DATA, CODE, TALK, FOOTER, HELD_OUT])
+}, [COMMON, FREE, PROSE, PUBLIC, TECHNICAL, DATA, CODE, TALK, FOOTER, HELD_OUT])
 
 
 def set_scene(voice: Voice) -> None:

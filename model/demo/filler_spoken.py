@@ -4,11 +4,14 @@ from __future__ import annotations
 
 TALK = r"""
 mail:
-  [Thanks|Many thanks|Thank you] for [your mail|the {job_thing}|sending the {job_thing}|the quick reply].
-  [Please find attached|Attached is|Here is|I have attached] the {job_thing} [for {firm}|of {date}|as promised].
+  [Thanks|Many thanks|Thank you] for [your mail|the {job_thing}|sending the {job_thing}|the quick
+      reply].
+  [Please find attached|Attached is|Here is|I have attached] the {job_thing} [for {firm}|of {date}|
+      as promised].
   Could you [please |]{do} the {job_thing} [by|before] {day}?
   I [will be|am] [out of office|on leave|in {city}|at the {place}] [until|on|from] {date}.
-  The {job_thing} is [late|ready|missing|in the {place}|with {fullname}], [sorry|as discussed|I think].
+  The {job_thing} is [late|ready|missing|in the {place}|with {fullname}], [sorry|as discussed|I
+      think].
   {^clause}.
   As {fullname} said, {clause}.
   Let me know if {clause}.
@@ -29,7 +32,8 @@ mail_host:
 mail_end:
   [Best|Cheers|Regards|Best regards|Kind regards|Thanks|Many thanks|Yours|See you],
 chat_message:
-  [ok|lol|yes|no|haha|hmm|sure|nope|what?|really?|brb|same|good morning|hi all|bye|why?|see you|:)|:(|xD|thx]
+  [ok|lol|yes|no|haha|hmm|sure|nope|what?|really?|brb|same|good morning|hi all|bye|why?|see you|:)|
+      :(|xD|thx]
   [ok|well|but|and|so|haha,|hmm|yeah,|nah,] {clause}
   {clause}
   {clause} [lol|haha|:)|...|!!|??|tbh|i think]
@@ -50,7 +54,7 @@ verse:
   the {nature} {act.es} {where}
   the {adj} {nature} and the {adj} {nature}
   O {nature}, O {adj} {nature}
-  and [all|none] the {nature.s} {act} {adverb}
+  and [all|none of] the {nature.s} {act} {adverb}
   my {body} is {simile}
   I {do.ed} the {object}, I {do.ed} the {nature}
   [when|where|while] {animal.s} {act} and {nature.s} {go}

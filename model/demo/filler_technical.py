@@ -4,14 +4,17 @@ from __future__ import annotations
 
 TECHNICAL = r"""
 manual:
-  [Press|Turn|Hold|Release|Push|Pull|Check|Remove|Open|Close|Clean|Replace] the {device} [until|before|after|while] the {device} is {adj}.
+  [Press|Turn|Hold|Release|Push|Pull|Check|Remove|Open|Close|Clean|Replace] the {device} [until|
+      before|after|while] the {device} is {adj}.
   Do not [touch|open|cover|wash|remove|oil] the {device} while the {device} is running.
   To {do} the {device}, [press|turn|slide|loosen] the {device} and the {device} at the same time.
-  If the {device} [blinks|flashes|beeps|stops|smells|leaks], [see page {2..180}|check the {device}|call {phone}].
+  If the {device} [blinks|flashes|beeps|stops|smells|leaks], [see page {2..180}|check the {device}|
+      call {phone}].
   WARNING: {^adj} {device.s} may [explode|break|burn|cause injury].
   NOTE: The {device} is not [included|supplied|covered by the warranty].
   Insert {small} {device.s} of type {initial}{initial}-{10..999} into the {device}.
-  The {device} [should be|must be|is] [cleaned|replaced|oiled|checked] every {small} [months|weeks|hours].
+  The {device} [should be|must be|is] [cleaned|replaced|oiled|checked] every {small} [months|weeks|
+      hours].
   Set the {device} to {1..240} V, {1..60} Hz, and wait {small} [seconds|minutes].
   The display shows "E{1..99#2}" when {a device} is [missing|blocked|hot|{adj}].
   Maximum load: {amount}. Weight: {amount}. Power: {10..2400} W.
@@ -26,8 +29,10 @@ manual_head:
   Fig. {1..60}: {^device}, {device}, {device}
   Part no. {initial}{100..9999}-{10..99}
 recipe:
-  [Chop|Slice|Peel|Boil|Fry|Roast|Mash|Grate|Wash|Dice|Crush|Toast] the {food.s} [finely|roughly|gently|for {2..60} minutes|until golden|with the {food}].
-  [Add|Stir in|Mix in|Fold in|Pour in] the {food}, [a pinch of|{2..500} g of|{small} spoons of|half the] {food} and the {food}.
+  [Chop|Slice|Peel|Boil|Fry|Roast|Mash|Grate|Wash|Dice|Crush|Toast] the {food.s} [finely|roughly|
+      gently|for {2..60} minutes|until golden|with the {food}].
+  [Add|Stir in|Mix in|Fold in|Pour in] the {food}, [a pinch of|{2..500} g of|{small} spoons of|half
+      the] {food} and the {food}.
   Preheat the oven to {120..250}°C[ (gas mark {1..9})|].
   Bake for {5..120} minutes, [or until|then cover until] the {food} is [golden|brown|soft|crisp].
   [Season|Serve|Garnish|Sprinkle] with {food}, {food} [and|or] {food}.
@@ -48,17 +53,26 @@ recipe_head:
   Method
   For the {food}:
 abstract:
-  We [study|present|propose|report|examine|describe] [a|the] [{adj}|new|novel|simple] {science} [for|of|in] {science.s}.
-  [Here|In this paper|In this work], we [show|argue|find] that the {science} of {science.s} [depends on|increases with|is limited by|predicts] the {science}.
-  [Using|Based on|By means of] {science} {science.s} (n = {3..900}), {science} was [measured|estimated|compared] at {amount}.
-  The {science} [increased|decreased|varied] by {1..99}.{0..99#2} ± {0..9}.{0..99#2} (p < 0.0{1..5}).
-  [However|Moreover|Furthermore|In contrast|Surprisingly], {science.s} [showed|had] [no|a significant|a weak] effect on {science} \[{1..60}\].
+  We [study|present|propose|report|examine|describe] [the {adj}|a new|a novel|a simple] {science}
+      [for|of|in] {science.s}.
+  [Here|In this paper|In this work], we [show|argue|find] that the {science} of {science.s}
+      [depends on|increases with|is limited by|predicts] the {science}.
+  [Using|Based on|By means of] {science} {science.s} (n = {3..900}), {science} was [measured|
+      estimated|compared] at {amount}.
+  The {science} [increased|decreased|varied] by {1..99}.{0..99#2} ± {0..9}.{0..99#2} (p <
+      0.0{1..5}).
+  [However|Moreover|Furthermore|In contrast|Surprisingly], {science.s} [showed|had] [no|a
+      significant|a weak] effect on {science} \[{1..60}\].
   {surname} et al. ({year}) [suggested|found|reported] that {science.s} {do} {science.s}.
-  Our results [suggest|indicate|confirm] that {science} and {science} are [independent|correlated (r = 0.{10..99})|{adj}].
-  The {science} was sampled at {1..900} [Hz|kHz|K|nm|Pa] for {small} [hours|days|weeks][ in {city}| near {city}|].
-  Although {science.s} are [well|poorly|rarely] understood, the role of {science} in {science} [remains unclear|is known].
+  Our results [suggest|indicate|confirm] that {science} and {science} are [independent|correlated
+      (r = 0.{10..99})|{adj}].
+  The {science} was sampled at {1..900} [Hz|kHz|K|nm|Pa] for {small} [hours|days|weeks][ in
+      {city}| near {city}|].
+  Although {science.s} are [well|poorly|rarely] understood, the role of {science} in {science}
+      [remains unclear|is known].
   Table {1..9} and Fig. {1..9}{initial} [show|compare] the {science} of all {small} {science.s}.
-  Let x be the {science} of {a science}; then x = {1..9}.{1..99}y + {0..9}, provided that y > {0..40}.
+  Let x be the {science} of {a science}; then x = {1..9}.{1..99}y + {0..9}, provided that y >
+      {0..40}.
   [Future work|Further study] should {do} the {science} and its {science}.
   These findings have implications for {school} and {school}.
 abstract_head:
@@ -67,18 +81,26 @@ abstract_head:
   {^science} and {science} in {adj} {science.s}
   Keywords: {science}, {science}, {science}, {school}
 legal:
-  ({roman}) the {party} [shall|may|shall not|must] {do} the {job_thing} [within {2..90} days|at its own expense|in writing|without delay];
-  {1..40}.{1..12} Subject to clause {1..40}, the {party} shall [not |]{do} the {job_thing} or the {job_thing}.
-  [Notwithstanding|Pursuant to|Without prejudice to|In accordance with] section {1..40}({1..9}), the {party} is [entitled|liable|obliged] to {do} the {job_thing}.
-  "{^job_thing}" means [the|any] {job_thing} [between|of] the {party} and the {party}[, as amended|].
-  In the event of {idea} or {idea}, the {party} [may terminate|shall indemnify|shall notify] the {party} forthwith.
+  ({roman}) the {party} [shall|may|shall not|must] {do} the {job_thing} [within {2..90} days|at its
+      own expense|in writing|without delay];
+  {1..40}.{1..12} Subject to clause {1..40}, the {party} shall [not |]{do} the {job_thing} or the
+      {job_thing}.
+  [Notwithstanding|Pursuant to|Without prejudice to|In accordance with] section {1..40}({1..9}),
+      the {party} is [entitled|liable|obliged] to {do} the {job_thing}.
+  "{^job_thing}" means [the|any] {job_thing} [between|of] the {party} and the {party}[, as amended|
+      ].
+  In the event of {idea} or {idea}, the {party} [may terminate|shall indemnify|shall notify] the
+      {party} forthwith.
   The {party} [warrants|acknowledges|represents|agrees] that no {job_thing} has been {do.en}.
-  Any {job_thing} [arising|made|given] under this agreement shall be governed by the law of {country}.
+  Any {job_thing} [arising|made|given] under this agreement shall be governed by the law of
+      {country}.
   The sum of {price} is payable on the {ordinal} day of each {month}, free of {idea}.
-  This {job_thing} is made on {date} between {fullname} of {street}, {city} (the "{^party}") and {firm}.
+  This {job_thing} is made on {date} between {fullname} of {street}, {city} (the "{^party}") and
+      {firm}.
   [Provided always that|Save that|Except where] the {party} [has|have not] {do.en} the {job_thing}.
 party:
-  [tenant|landlord|buyer|seller|licensee|licensor|contractor|client|employer|employee|lessee|borrower|lender|supplier]
+  [tenant|landlord|buyer|seller|licensee|licensor|contractor|client|employer|employee|lessee|
+      borrower|lender|supplier]
 roman:
   [i|ii|iii|iv|v|vi|vii|viii|ix|x|a|b|c|d|e|f]
 legal_head:
