@@ -34,7 +34,7 @@ slide:slid spread:spread spring:sprang stick:stuck sweep:swept swing:swung tear:
 weave:wove win:won wind:wound creep:crept kneel:knelt weep:wept bleed:bled sew:sewed mow:mowed
 spin:spun split:split grind:ground seek:sought strike:struck swear:swore fling:flung
 overhear:overheard repay:repaid mistake:mistook withdraw:withdrew undo:undid outgrow:outgrew
-undertake:undertook overcome:overcame outweigh:outweighed mislead:misled foresee:foresaw arise:arose
+upset:upset undertake:undertook overcome:overcame outweigh:outweighed mislead:misled foresee:foresaw arise:arose
 show:showed become:became seek:sought deal:dealt
 """.split())
 
@@ -49,7 +49,7 @@ foresee:foreseen arise:arisen become:become undo:undone
 """.split())
 
 _DOUBLED = set("""
-stop plan drop nod beg grab hug hum knit mop nap pat pin plot rob rub scrub shop sip skip slip snap
+upset stop plan drop nod beg grab hug hum knit mop nap pat pin plot rob rub scrub shop sip skip slip snap
 stir tap tip trim trip trot wrap stun step hop jog drag brag chat chop clap dip drum fit flip jot
 map pop prop slam swap thin trap unwrap unzip zip admit commit submit permit refer prefer occur
 regret transfer control travel cancel label model signal equip forget begin run sit get put let set
