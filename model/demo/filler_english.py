@@ -34,7 +34,8 @@ slide:slid spread:spread spring:sprang stick:stuck sweep:swept swing:swung tear:
 weave:wove win:won wind:wound creep:crept kneel:knelt weep:wept bleed:bled sew:sewed mow:mowed
 spin:spun split:split grind:ground seek:sought strike:struck swear:swore fling:flung
 overhear:overheard repay:repaid mistake:mistook withdraw:withdrew undo:undid outgrow:outgrew
-upset:upset undertake:undertook overcome:overcame outweigh:outweighed mislead:misled foresee:foresaw arise:arose
+upset:upset undertake:undertook overcome:overcame outweigh:outweighed mislead:misled
+foresee:foresaw arise:arose
 show:showed become:became seek:sought deal:dealt
 """.split())
 
