@@ -1,37 +1,37 @@
 // CCA attention of training sequences, forward and backward: a document followed by question
 // branches. Rows are taken in blocks of 32, each against only the keys that one of them sees.
 // Scores lie [key][row], a vector being 16 (or 8) rows, so that masks and the softmax go lane by
-// lane and keys and values are read as they are stored. All arithmetic is in f32.
+// lane and keys and values are read as they are stored. With bf16 input the factors of the products
+// are rounded to bf16 where the processor multiplies these; all else is in f32.
 #include <omp.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <memory>
+#include <type_traits>
 
+#include "blocks.h"
+#include "product.h"
 #include "vector.h"
 
 namespace {
 
-constexpr int kRows = 32;  // query rows of a block
 constexpr int kRowVectors = kRows / kLanes;
-constexpr int kChunk = 64;       // keys taken at a time
-constexpr int kKeyMultiple = 8;  // keys are computed in multiples of this
 constexpr float kLog2E = 1.44269504f, kLn2 = 0.693147181f;
 constexpr float kHidden = -1e30f;     // the score of a key that a row does not see
 constexpr float kNoMaximum = -1e20f;  // above kHidden, so that hidden keys never weigh 1
-
-constexpr int64_t RoundUp(int64_t n, int64_t multiple) {
-  return (n + multiple - 1) / multiple * multiple;
-}
 
 struct Free {
   void operator()(float* p) const { std::free(p); }
 };
 using Buffer = std::unique_ptr<float[], Free>;
 
-Buffer Allocate(int64_t floats) {
-  return Buffer(static_cast<float*>(std::aligned_alloc(64, RoundUp(floats * 4, 64))));
+Buffer AllocateZeros(int64_t floats) {
+  const size_t bytes = RoundUp(floats * sizeof(float), 64);
+  float* p = static_cast<float*>(std::aligned_alloc(64, bytes));
+  std::memset(p, 0, bytes);
+  return Buffer(p);
 }
 
 }  // namespace
@@ -52,59 +52,57 @@ struct AttentionCall {
 
 namespace {
 
-// A range of keys that a block visits: cores, or raw tokens. Row r sees low[r] <= key < high[r].
-struct Segment {
-  int64_t base;  // where key 0 lies among the rows of the key buffer
-  int64_t first, last;
-  int32_t low_max, high_min;
-  alignas(64) int32_t low[kRows], high[kRows];
-};
-
-struct Block {
-  int64_t first, rows;
-  int segments;
-  Segment segment[3];
-};
-
 // One head of one sequence, worked on by one thread. Keys and values: the cores, then the tokens.
 template <typename T, int kWidth>
 class Head {
  public:
   explicit Head(const AttentionCall& call, bool backward)
       : call_(call),
+        backward_(backward),
         cores_(call.group > 0 ? call.document / call.group : 0),
         raw_(RoundUp(cores_, kKeyMultiple)),
-        key_rows_(raw_ + call.tokens + kKeyMultiple),
-        q_(Allocate((call.tokens + kRows) * kWidth)),
-        k_(Allocate(key_rows_ * kWidth)),
-        v_(Allocate(key_rows_ * kWidth)),
-        pool_(Allocate(call.tokens + call.group + kLanes)) {
-    if (backward) {
-      dq_ = Allocate((call.tokens + kRows) * kWidth);
-      dk_ = Allocate(key_rows_ * kWidth);
-      dv_ = Allocate(key_rows_ * kWidth);
+        key_rows_(raw_ + RoundUp(call.tokens, 2) + kKeyMultiple),
+        q_(AllocateZeros((call.tokens + kRows) * kWidth)),
+        k_(AllocateZeros(key_rows_ * kWidth)),
+        v_(AllocateZeros(key_rows_ * kWidth)),
+        k_along_(AllocateZeros(key_rows_ * kUnits)),
+        v_across_(AllocateZeros(key_rows_ * kUnits)),
+        pool_(AllocateZeros(call.tokens + call.group)) {
+    if (!backward) return;
+    k_across_ = AllocateZeros(key_rows_ * kUnits);
+    v_along_ = AllocateZeros(key_rows_ * kUnits);
+    dq_ = AllocateZeros((call.tokens + kRows) * kWidth);
+    dk_ = AllocateZeros(key_rows_ * kWidth);
+    dv_ = AllocateZeros(key_rows_ * kWidth);
+  }
+
+  void Run(int64_t sequence, int64_t head) {
+    sequence_ = sequence;
+    head_ = head;
+    Prepare();
+    const Sequence seen = {call_.tokens,
+                           call_.document,
+                           call_.group,
+                           raw_,
+                           call_.cores_visible + Position(0),
+                           call_.branch_start + Position(0)};
+    if (!backward_) {
+      ForEachBlock(seen, [&](const Block& block) { ForwardBlock(block); });
+      return;
     }
-    std::fill_n(q_.get(), (call.tokens + kRows) * kWidth, 0.0f);
-    std::fill_n(k_.get(), key_rows_ * kWidth, 0.0f);
-    std::fill_n(v_.get(), key_rows_ * kWidth, 0.0f);
-  }
-
-  void Forward(int64_t sequence, int64_t head) {
-    Prepare(sequence, head);
-    ForEachBlock([&](const Block& block) { ForwardBlock(block); });
-  }
-
-  void Backward(int64_t sequence, int64_t head) {
-    Prepare(sequence, head);
     std::fill_n(dk_.get(), key_rows_ * kWidth, 0.0f);
     std::fill_n(dv_.get(), key_rows_ * kWidth, 0.0f);
-    ForEachBlock([&](const Block& block) { BackwardBlock(block); });
+    ForEachBlock(seen, [&](const Block& block) { BackwardBlock(block); });
     BackwardPool();
     WriteGradient();
   }
 
  private:
+  using Unit = std::conditional_t<std::is_same_v<T, Bf16>, Pair, Single>;
   static constexpr int kHalf = kWidth / 2;
+  static constexpr int kUnits = kWidth / Unit::kPack;      // units of a key along its width
+  static constexpr int kRowUnits = kRows / Unit::kPack;    // units of a block along its rows
+  static constexpr int kUnitLanes = kLanes / Unit::kPack;  // units of a vector of values
 
   int64_t Position(int64_t token) const { return sequence_ * call_.tokens + token; }
   int64_t QkvOffset(int64_t token, int which) const {
@@ -128,9 +126,7 @@ class Head {
   }
 
   // Reads and rotates q (scaled so that 2^(q k) is the weight), k and v; pools the cores.
-  void Prepare(int64_t sequence, int64_t head) {
-    sequence_ = sequence;
-    head_ = head;
+  void Prepare() {
     const T* qkv = static_cast<const T*>(call_.qkv);
     for (int64_t t = 0; t < call_.tokens; ++t) {
       const int64_t key = (raw_ + t) * kWidth;
@@ -138,8 +134,50 @@ class Head {
       Rotate(t, 1, 1, qkv + QkvOffset(t, 1), &k_[key]);
       const T* v = qkv + QkvOffset(t, 2);
       for (int i = 0; i < kWidth; i += kLanes) Store(&v_[key + i], Load(v + i));
+      if (t % 2 == 1 || t + 1 == call_.tokens) PackKeys(raw_ + t - t % 2);
     }
-    for (int64_t core = 0; core < cores_; ++core) Pool(core);
+    for (int64_t core = 0; core < cores_; ++core) {
+      Pool(core);
+      if (core % 2 == 1 || core + 1 == cores_) PackKeys(core - core % 2);
+    }
+  }
+
+  // Puts the keys and values of two rows, the first of them even, into units.
+  void PackKeys(int64_t row) {
+    for (int i = 0; i < kWidth; i += kLanes) {
+      const int64_t at = row * kWidth + i;
+      const Vec k0 = Load(&k_[at]), k1 = Load(&k_[at + kWidth]);
+      const Vec v0 = Load(&v_[at]), v1 = Load(&v_[at + kWidth]);
+      const int64_t along = row * kUnits + i / Unit::kPack, across = row * kUnits + i;
+      Unit::PutAlong(&k_along_[along], k0);
+      Unit::PutAlong(&k_along_[along + kUnits], k1);
+      Unit::PutAcross(&v_across_[across], kWidth, v0, v1);
+      if (!backward_) continue;
+      Unit::PutAlong(&v_along_[along], v0);
+      Unit::PutAlong(&v_along_[along + kUnits], v1);
+      Unit::PutAcross(&k_across_[across], kWidth, k0, k1);
+    }
+  }
+
+  // Puts a block's rows into units along the width, transposed: [width][row].
+  static void PackAlong(const float* rows, float* along) {
+    alignas(64) float units[kRows * kUnits];
+    for (int row = 0; row < kRows; ++row) {
+      for (int i = 0; i < kWidth; i += kLanes) {
+        Unit::PutAlong(units + row * kUnits + i / Unit::kPack, Load(rows + row * kWidth + i));
+      }
+    }
+    Transpose<kRows, kUnits>(units, along);
+  }
+
+  // Puts a block's rows into units across rows: [row][width].
+  static void PackAcross(const float* rows, float* across) {
+    for (int row = 0; row < kRows; row += 2) {
+      for (int i = 0; i < kWidth; i += kLanes) {
+        Unit::PutAcross(across + row * kUnits + i, kWidth, Load(rows + row * kWidth + i),
+                        Load(rows + (row + 1) * kWidth + i));
+      }
+    }
   }
 
   void Pool(int64_t core) {
@@ -173,68 +211,6 @@ class Head {
     }
   }
 
-  // Blocks do not straddle the end of the document.
-  template <typename Work>
-  void ForEachBlock(const Work& work) {
-    Block block;
-    for (block.first = 0; block.first < call_.tokens; block.first += block.rows) {
-      const bool document = block.first < call_.document;
-      const int64_t end = document ? call_.document : call_.tokens;
-      block.rows = std::min<int64_t>(kRows, end - block.first);
-      SetSegments(document, &block);
-      work(block);
-    }
-  }
-
-  void SetSegments(bool document, Block* block) const {
-    const int32_t* cores = call_.cores_visible + Position(block->first);
-    const int32_t* starts = call_.branch_start + Position(block->first);
-    const auto [fewest, most] = std::minmax_element(cores, cores + block->rows);
-    const int64_t last = block->first + block->rows;
-    const int64_t raw_first = *fewest * call_.group;
-    const int64_t raw_last = document ? last : call_.document;
-    int n = 0;
-    const auto add = [&](int64_t base, int64_t first, int64_t past, auto low, auto high) {
-      if (first >= past) return;
-      Segment& segment = block->segment[n++];
-      segment.base = base;
-      segment.first = first;
-      segment.last = past;
-      segment.low_max = 0;
-      segment.high_min = INT32_MAX;
-      for (int row = 0; row < kRows; ++row) {
-        const bool used = row < block->rows;
-        segment.low[row] = used ? static_cast<int32_t>(low(row)) : 0;
-        segment.high[row] = used ? static_cast<int32_t>(high(row)) : 0;
-        if (!used) continue;
-        segment.low_max = std::max(segment.low_max, segment.low[row]);
-        segment.high_min = std::min(segment.high_min, segment.high[row]);
-      }
-    };
-    const auto raw_low = [&](int row) { return cores[row] * call_.group; };
-    add(
-        0, 0, *most, [](int) { return 0; }, [&](int row) { return cores[row]; });
-    add(raw_, raw_first, raw_last, raw_low,
-        [&](int row) { return document ? block->first + row + 1 : raw_last; });
-    if (!document) {
-      add(
-          raw_, *std::min_element(starts, starts + block->rows), last,
-          [&](int row) { return starts[row]; }, [&](int row) { return block->first + row + 1; });
-    }
-    block->segments = n;
-  }
-
-  // Calls work(segment, first key, keys): chunks of at most kChunk keys.
-  template <typename Work>
-  static void ForEachChunk(const Block& block, const Work& work) {
-    for (int i = 0; i < block.segments; ++i) {
-      const Segment& segment = block.segment[i];
-      for (int64_t key = segment.first; key < segment.last; key += kChunk) {
-        work(segment, key, RoundUp(std::min<int64_t>(kChunk, segment.last - key), kKeyMultiple));
-      }
-    }
-  }
-
   // Sets the scores of keys that a row does not see to kHidden.
   static void Hide(const Segment& segment, int64_t first, int64_t keys, float* scores) {
     if (segment.low_max <= first && first + keys <= segment.high_min) return;
@@ -249,19 +225,25 @@ class Head {
     }
   }
 
+  // The scores of a chunk, [key][row].
+  void Score(const Segment& segment, int64_t first, int64_t keys, const float* q, float* scores) {
+    const float* k = &k_along_[(segment.base + first) * kUnits];
+    Product<Unit, kUnits, 1, kRows, false>(keys, kUnits, k, q, scores);
+    Hide(segment, first, keys, scores);
+  }
+
   void ForwardBlock(const Block& block) {
-    alignas(64) float q[kWidth * kRows];  // [width][row], as is the output
-    alignas(64) float out[kWidth * kRows] = {};
-    alignas(64) float weights[kChunk * kRows];  // [key][row]
+    alignas(64) float q[kUnits * kRows];         // [width][row]
+    alignas(64) float out[kWidth * kRows] = {};  // [width][row]
+    alignas(64) float weights[kChunk * kRows];   // [key][row]
     Vec largest[kRowVectors], sum[kRowVectors] = {};
     for (Vec& x : largest) x = All(kNoMaximum);
-    Transpose<kRows, kWidth>(&q_[block.first * kWidth], q);
+    PackAlong(&q_[block.first * kWidth], q);
     ForEachChunk(block, [&](const Segment& segment, int64_t first, int64_t keys) {
-      const int64_t key = (segment.base + first) * kWidth;
-      Product<kWidth, 1, kRows, false>(keys, kWidth, &k_[key], q, weights);
-      Hide(segment, first, keys, weights);
+      Score(segment, first, keys, q, weights);
       Soften(keys, weights, largest, sum, out);
-      Product<1, kWidth, kRows, true>(kWidth, keys, &v_[key], weights, out);
+      const float* v = &v_across_[(segment.base + first) * kUnits];
+      Product<Unit, 1, kWidth, kRows, true>(kWidth, keys / Unit::kPack, v, weights, out);
     });
     alignas(64) float rows[kRows * kWidth];
     float* log_sums = call_.log_sums + (sequence_ * call_.heads + head_) * call_.tokens;
@@ -279,7 +261,8 @@ class Head {
     }
   }
 
-  // Turns scores into weights against the running maxima; what was summed before is brought along.
+  // Turns scores into weights against the running maxima, in units across keys; what was summed
+  // before is brought along.
   static void Soften(int64_t keys, float* weights, Vec* largest, Vec* sum, float* out) {
     for (int j = 0; j < kRowVectors; ++j) {
       float* column = weights + j * kLanes;
@@ -299,46 +282,56 @@ class Head {
         largest[j] = most;
       }
       Vec total = {};
-#pragma GCC unroll 2
-      for (int64_t i = 0; i < keys; ++i) {
-        const Vec weight = Exp2(Load(column + i * kRows) - most);
-        Store(column + i * kRows, weight);
-        total += weight;
+      for (int64_t i = 0; i < keys; i += 2) {
+        const Vec a = Exp2(Load(column + i * kRows) - most);
+        const Vec b = Exp2(Load(column + (i + 1) * kRows) - most);
+        Unit::PutAcross(column + i / Unit::kPack * kRows, kRows, a, b);
+        total += a + b;
       }
       sum[j] += total;
     }
   }
 
   void BackwardBlock(const Block& block) {
-    alignas(64) float q[kWidth * kRows], dq[kWidth * kRows] = {};  // [width][row]
-    alignas(64) float dout[kWidth * kRows], dout_rows[kRows * kWidth];
-    alignas(64) float weights[kChunk * kRows], dweights[kChunk * kRows];  // [key][row]
-    alignas(64) float log_sums[kRows] = {}, deltas[kRows] = {};
-    Transpose<kRows, kWidth>(&q_[block.first * kWidth], q);
-    ReadOutGradient(block, dout_rows, deltas);
-    Transpose<kRows, kWidth>(dout_rows, dout);
+    alignas(64) float q[kUnits * kRows], q_across[kRows * kUnits];  // [width][row], [row][width]
+    alignas(64) float dout[kUnits * kRows], dout_across[kRows * kUnits];
+    alignas(64) float dq[kWidth * kRows] = {}, rows[kRows * kWidth];
+    alignas(64) float weights[kChunk * kRows], weights_along[kChunk * kRowUnits];  // [key][row]
+    alignas(64) float dweights[kChunk * kRows], dweights_along[kChunk * kRowUnits];
+    alignas(64) float log_sums[kRows], deltas[kRows];
+    PackAlong(&q_[block.first * kWidth], q);
+    PackAcross(&q_[block.first * kWidth], q_across);
+    ReadOutGradient(block, rows, deltas);
+    PackAlong(rows, dout);
+    PackAcross(rows, dout_across);
     const float* saved = call_.log_sums + (sequence_ * call_.heads + head_) * call_.tokens;
-    for (int64_t row = 0; row < block.rows; ++row) {
-      log_sums[row] = saved[block.first + row] * kLog2E;
+    for (int64_t row = 0; row < kRows; ++row) {  // rows past the last weigh nothing
+      log_sums[row] = row < block.rows ? saved[block.first + row] * kLog2E : -kHidden;
     }
     ForEachChunk(block, [&](const Segment& segment, int64_t first, int64_t keys) {
-      const int64_t key = (segment.base + first) * kWidth;
-      Product<kWidth, 1, kRows, false>(keys, kWidth, &k_[key], q, weights);
-      Hide(segment, first, keys, weights);
-      Product<kWidth, 1, kRows, false>(keys, kWidth, &v_[key], dout, dweights);
+      const int64_t row = segment.base + first;
+      Score(segment, first, keys, q, weights);
+      Product<Unit, kUnits, 1, kRows, false>(keys, kUnits, &v_along_[row * kUnits], dout, dweights);
       for (int j = 0; j < kRowVectors; ++j) {
         const Vec log_sum = Load(log_sums + j * kLanes), delta = Load(deltas + j * kLanes);
-#pragma GCC unroll 2
-        for (int64_t i = 0; i < keys; ++i) {
-          const int64_t at = i * kRows + j * kLanes;
-          const Vec weight = Exp2(Load(weights + at) - log_sum);
-          Store(weights + at, weight);
-          Store(dweights + at, weight * (Load(dweights + at) - delta));
+        for (int64_t i = 0; i < keys; i += 2) {
+          const float *w = weights + i * kRows + j * kLanes, *d = dweights + i * kRows + j * kLanes;
+          const Vec w0 = Exp2(Load(w) - log_sum), w1 = Exp2(Load(w + kRows) - log_sum);
+          const Vec d0 = w0 * (Load(d) - delta), d1 = w1 * (Load(d + kRows) - delta);
+          const int64_t along = i * kRowUnits + j * kUnitLanes;
+          Unit::PutAlong(weights_along + along, w0);
+          Unit::PutAlong(weights_along + along + kRowUnits, w1);
+          Unit::PutAlong(dweights_along + along, d0);
+          Unit::PutAlong(dweights_along + along + kRowUnits, d1);
+          Unit::PutAcross(dweights + i / Unit::kPack * kRows + j * kLanes, kRows, d0, d1);
         }
       }
-      Product<1, kWidth, kRows, true>(kWidth, keys, &k_[key], dweights, dq);
-      Product<kRows, 1, kWidth, true>(keys, kRows, weights, dout_rows, &dv_[key]);
-      Product<kRows, 1, kWidth, true>(keys, kRows, dweights, &q_[block.first * kWidth], &dk_[key]);
+      Product<Unit, 1, kWidth, kRows, true>(kWidth, keys / Unit::kPack, &k_across_[row * kUnits],
+                                            dweights, dq);
+      Product<Unit, kRowUnits, 1, kWidth, true>(keys, kRowUnits, weights_along, dout_across,
+                                                &dv_[row * kWidth]);
+      Product<Unit, kRowUnits, 1, kWidth, true>(keys, kRowUnits, dweights_along, q_across,
+                                                &dk_[row * kWidth]);
     });
     Transpose<kWidth, kRows>(dq, &dq_[block.first * kWidth]);
   }
@@ -408,9 +401,12 @@ class Head {
   }
 
   const AttentionCall& call_;
+  const bool backward_;
   const int64_t cores_, raw_, key_rows_;
-  const Buffer q_, k_, v_, pool_;
-  Buffer dq_, dk_, dv_;
+  // Rotated, f32, [row][width]; then in units along the width, and across keys.
+  const Buffer q_, k_, v_, k_along_, v_across_;
+  const Buffer pool_;  // the weight of each token in its core
+  Buffer k_across_, v_along_, dq_, dk_, dv_;
   int64_t sequence_ = 0, head_ = 0;
 };
 
@@ -421,11 +417,7 @@ void Run(const AttentionCall& call, bool backward, int threads) {
     Head<T, kWidth> head(call, backward);
 #pragma omp for schedule(dynamic, 1)
     for (int64_t i = 0; i < call.batch * call.heads; ++i) {
-      if (backward) {
-        head.Backward(i / call.heads, i % call.heads);
-      } else {
-        head.Forward(i / call.heads, i % call.heads);
-      }
+      head.Run(i / call.heads, i % call.heads);
     }
   }
 }

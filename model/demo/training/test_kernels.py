@@ -101,7 +101,7 @@ class KernelsTest(unittest.TestCase):
                 sequence(tokens, document, group, window + 3, branches[::-1]),
             ]
             inputs = attention_inputs(tokens, heads, width, sequences)
-            for dtype, tolerance in ((torch.float32, 2e-6), (torch.bfloat16, 5e-3)):
+            for dtype, tolerance in ((torch.float32, 2e-6), (torch.bfloat16, 1e-2)):
                 with self.subTest(tokens=tokens, width=width, group=group, dtype=dtype):
                     self.check_attention(inputs, document, group, dtype, tolerance)
 

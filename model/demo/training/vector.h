@@ -1,5 +1,5 @@
 // Vectors of f32 for the training kernels: as wide as the processor has them (AVX-512, else AVX2),
-// loaded from and stored to f32 or bf16, and the product tile that attention is made of.
+// loaded from and stored to f32 or bf16.
 #ifndef LONGLEAF_MODEL_DEMO_TRAINING_VECTOR_H_
 #define LONGLEAF_MODEL_DEMO_TRAINING_VECTOR_H_
 
@@ -132,46 +132,6 @@ inline void Transpose(const float* in, float* out) {
       }
 #pragma GCC unroll 16
       for (int i = 0; i < kLanes; ++i) Store(out + (column + i) * kRows + row, x[i]);
-    }
-  }
-}
-
-// A product tile is kTileRows x two vectors, so that its sums stay in registers.
-inline constexpr int kTileRows = kLanes == 16 ? 8 : 4;
-inline constexpr int kTileColumns = 2 * kLanes;
-
-// c (+)= a b for `rows` (a multiple of 8) rows and kColumns columns of c: element (m, k) of a is
-// a[m * kRowStride + k * kDepthStride]; b and c have kColumns columns, packed.
-template <int kRowStride, int kDepthStride, int kColumns, bool kAdd>
-inline void Product(int64_t rows, int64_t depth, const float* a, const float* b, float* c) {
-  for (int64_t row = 0; row < rows; row += kTileRows) {
-    for (int column = 0; column < kColumns; column += kTileColumns) {
-      Vec sum[kTileRows][2];
-      float* out = c + row * kColumns + column;
-#pragma GCC unroll 8
-      for (int i = 0; i < kTileRows; ++i) {
-        sum[i][0] = kAdd ? Load(out + i * kColumns) : Vec{};
-        sum[i][1] = kAdd ? Load(out + i * kColumns + kLanes) : Vec{};
-      }
-      const float* left = a + row * kRowStride;
-      const float* right = b + column;
-#pragma GCC unroll 2
-      for (int64_t k = 0; k < depth; ++k) {
-        const Vec first = Load(right), second = Load(right + kLanes);
-#pragma GCC unroll 8
-        for (int i = 0; i < kTileRows; ++i) {
-          const Vec x = All(left[i * kRowStride]);
-          sum[i][0] += x * first;
-          sum[i][1] += x * second;
-        }
-        left += kDepthStride;
-        right += kColumns;
-      }
-#pragma GCC unroll 8
-      for (int i = 0; i < kTileRows; ++i) {
-        Store(out + i * kColumns, sum[i][0]);
-        Store(out + i * kColumns + kLanes, sum[i][1]);
-      }
     }
   }
 }
