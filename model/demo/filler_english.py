@@ -52,9 +52,9 @@ foresee:foreseen arise:arisen become:become undo:undone
 _DOUBLED = set("""
 stop plan drop nod beg grab hug hum knit mop nap pat pin plot rob rub scrub shop sip skip slip snap
 stir tap tip trim trip trot wrap stun step hop jog drag brag chat chop clap dip drum fit flip jot
-upset map pop prop slam swap thin trap unwrap unzip zip admit commit submit permit refer prefer occur
+map pop prop slam swap thin trap unwrap unzip zip admit commit submit permit refer prefer occur
 regret transfer control travel cancel label model signal equip forget begin run sit get put let set
-cut shut swim dig win spin split hit stun sun unpin level compel
+cut shut swim dig win spin split hit stun sun unpin level compel upset
 """.split())
 
 
