@@ -4,12 +4,14 @@
 #define LONGLEAF_SERVICE_EVAL_ANSWER_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "kernels/backend.h"
 #include "model/prompt.h"
 #include "model/tokenizer.h"
@@ -41,6 +43,16 @@ absl::StatusOr<std::string> Answer(Session& session, const TextModel& text,
                                    const kernels::State& document, std::string_view question,
                                    int64_t max_tokens = 0,
                                    const std::function<void(std::string_view)>& on_text = nullptr);
+
+// The same for several questions, whose tokens go through the model together: as many at once as a
+// session that was opened with kAnswersAtOnce wanted outputs allows. Quantised weights give the
+// very answers that each question gets alone; f32 and bf16 round differently in steps of another
+// size, which shows only where the model finds two tokens equally likely.
+inline constexpr int64_t kAnswersAtOnce = 32;
+absl::StatusOr<std::vector<std::string>> AnswerAll(Session& session, const TextModel& text,
+                                                   const kernels::State& document,
+                                                   absl::Span<const std::string> questions,
+                                                   int64_t max_tokens = 0);
 
 }  // namespace longleaf::service::eval
 

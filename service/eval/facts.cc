@@ -1,68 +1,42 @@
 #include "service/eval/facts.h"
 
-#include <array>
-#include <cstddef>
-#include <string_view>
+#include <algorithm>
+#include <iterator>
+#include <utility>
 
+#include "absl/status/status.h"
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 
 namespace longleaf::service::eval {
 namespace {
 
-enum EntityKind : size_t { kVillage, kShip, kCompany, kMuseum, kHotel, kDevice, kContract, kTeam };
-enum ValueKind : size_t {
-  kPerson,
-  kPlace,
-  kCount,   // 2..99
-  kPeople,  // 11..999
-  kYear,
-  kDay,
-  kHour,
-  kMaterial,
-  kColour,
-  kLength,
-  kWeight,
-  kAmount,
-  kTerm,
-  kSerial,
-};
+constexpr int kTries = 60;             // for a new thing, a new value
+constexpr int kSubjects = 200;         // for a relation that has enough of both
+constexpr size_t kSeveral = 3;         // answers of a multi-value question
+constexpr int64_t kMixedMultiKey = 4;  // facts of one relation among mixed ones
 
-// {e} is the thing, {E} the same with a capital letter, {v} the answer.
-struct Relation {
-  EntityKind entity;
-  ValueKind value;
-  const char* statement;
-  const char* question;
-};
+// The parts of invented names: those of the training (model/demo/training/catalogue.py).
+constexpr const char* kOnsets[] = {"b",  "br", "c",  "ch", "cl", "d",  "dr", "f",  "fl", "g",
+                                   "gl", "gr", "h",  "j",  "k",  "kl", "kr", "l",  "m",  "n",
+                                   "p",  "pl", "pr", "qu", "r",  "s",  "sc", "sh", "sk", "sl",
+                                   "sp", "st", "t",  "th", "tr", "v",  "w",  "y",  "z"};
+constexpr const char* kVowels[] = {"a",  "e",  "i",  "o",  "u",  "a",  "e",  "i",  "o", "u",
+                                   "ai", "ea", "ee", "ia", "io", "oa", "oo", "ou", "y"};
+constexpr const char* kCodas[] = {"b",  "ck", "d",  "f", "g",  "k",  "l",  "ll", "m",  "n",
+                                  "nd", "ng", "nt", "p", "r",  "rd", "rk", "rn", "rt", "s",
+                                  "sh", "ss", "st", "t", "th", "v",  "x",  "z"};
+constexpr int64_t kNoCoda = 14;  // as often as this many of kCodas
+constexpr const char* kEndings[] = {
+    "a",     "o",     "i",    "en",    "er",    "el",   "ow",    "ett",   "ard",  "ford", "ham",
+    "ley",   "mere",  "well", "ton",   "stead", "dale", "brook", "ridge", "vale", "ina",  "son",
+    "sen",   "ski",   "sky",  "ova",   "ez",    "ian",  "ini",   "elli",  "oni",  "eau",  "wick",
+    "worth", "field", "man",  "stein", "berg",  "mann", "hofer", "ura",   "moto", "ka",   "shi",
+    "ong",   "in",    "ur",   "ash",   "esh",   "it",   "al",    "os",    "is",   "us",   "um",
+    "ia",    "ora",   "ene",  "ell",   "and",   "im",   "ul"};
 
-constexpr Relation kRelations[] = {
-    {kVillage, kPerson, "The mayor of {e} is {v}.", "Who is the mayor of {e}?"},
-    {kVillage, kPeople, "The population of {e} is {v}.", "How many people live in {e}?"},
-    {kVillage, kDay, "The market of {e} is held on {v}.", "On which day is the market of {e}?"},
-    {kShip, kPerson, "{v} commands {e}.", "Who commands {e}?"},
-    {kShip, kPlace, "{E} sails from {v}.", "Where does {e} sail from?"},
-    {kShip, kLength, "{E} is {v} long.", "What is the length of {e}?"},
-    {kShip, kMaterial, "{E} carries {v}.", "What does {e} carry?"},
-    {kCompany, kYear, "{E} was founded in {v}.", "In which year was {e} founded?"},
-    {kCompany, kMaterial, "{E} makes {v}.", "What does {e} make?"},
-    {kCompany, kPlace, "{E} has its head office in {v}.", "Where is the head office of {e}?"},
-    {kMuseum, kHour, "{E} opens at {v}.", "At what time does {e} open?"},
-    {kMuseum, kDay, "{E} is closed on {v}.", "On which day is {e} closed?"},
-    {kMuseum, kPerson, "{v} directs {e}.", "Who directs {e}?"},
-    {kHotel, kCount, "{E} has {v} rooms.", "How many rooms does {e} have?"},
-    {kHotel, kAmount, "A room in {e} costs {v}.", "What does a room in {e} cost?"},
-    {kDevice, kSerial, "The serial number of {e} is {v}.", "What is the serial number of {e}?"},
-    {kDevice, kWeight, "{E} weighs {v}.", "How much does {e} weigh?"},
-    {kDevice, kColour, "{E} is painted {v}.", "What colour is {e}?"},
-    {kContract, kAmount, "{E} is worth {v}.", "How much is {e} worth?"},
-    {kContract, kTerm, "{E} runs for {v}.", "How long does {e} run?"},
-    {kTeam, kColour, "{E} plays in {v}.", "What colour does {e} play in?"},
-    {kTeam, kCount, "{E} scored {v} points.", "How many points did {e} score?"},
-};
-
-// One name in eight was kept from the built-in model's training: those whose CRC-32 divides by 8.
 uint32_t Crc32(std::string_view bytes) {
   uint32_t crc = ~0u;
   for (const char byte : bytes) {
@@ -77,129 +51,230 @@ std::string Capitalised(std::string text) {
   return text;
 }
 
-std::string Fill(const char* phrase, const std::string& entity, const std::string& value) {
-  return Capitalised(
-      absl::StrReplaceAll(phrase, {{"{e}", entity}, {"{E}", Capitalised(entity)}, {"{v}", value}}));
+template <size_t N>
+const char* PickOne(const char* const (&from)[N], SplitMix64& random) {
+  return from[static_cast<size_t>(random.Below(N))];
+}
+
+// Whether one of two texts is in the other.
+bool Overlap(const std::string& a, const std::string& b) {
+  return absl::StrContains(a, b) || absl::StrContains(b, a);
 }
 
 }  // namespace
 
-const char* FactMaker::Pick(const std::vector<const char*>& from) {
-  return from[static_cast<size_t>(random_.Below(static_cast<int64_t>(from.size())))];
+std::string TaskName(Task task) {
+  switch (task) {
+    case Task::kSingle:
+      return "single";
+    case Task::kMultiKey:
+      return "multi-key";
+    case Task::kMultiValue:
+      return "multi-value";
+    case Task::kDistractors:
+      return "distractors";
+    case Task::kMixed:
+      return "mixed";
+  }
+  return "";
+}
+
+bool IsHeldOutName(std::string_view name) { return Crc32(name) % 8 == 0; }
+
+absl::StatusOr<FactMaker> FactMaker::Create(const FactCatalogue* catalogue, Phrasings phrasings,
+                                            uint64_t seed) {
+  FactMaker maker(catalogue, phrasings, seed);
+  const auto any = [&maker](const std::vector<Phrasing>& some) {
+    return std::any_of(some.begin(), some.end(),
+                       [&maker](const Phrasing& phrasing) { return maker.Wanted(phrasing); });
+  };
+  for (size_t i = 0; i < catalogue->relations().size(); ++i) {
+    const Relation& relation = catalogue->relations()[i];
+    if (any(relation.statements) && any(relation.questions)) maker.usable_.push_back(i);
+  }
+  if (maker.usable_.empty()) {
+    return absl::InvalidArgumentError(
+        "no relation of the facts has both a statement and a question of the phrasings wanted");
+  }
+  return maker;
+}
+
+bool FactMaker::Wanted(const Phrasing& phrasing) const {
+  return phrasings_ == Phrasings::kAll || phrasing.held_out == (phrasings_ == Phrasings::kHeldOut);
+}
+
+const Phrasing& FactMaker::Pick(const std::vector<Phrasing>& from) {
+  std::vector<const Phrasing*> wanted;
+  for (const Phrasing& phrasing : from) {
+    if (Wanted(phrasing)) wanted.push_back(&phrasing);
+  }
+  return *wanted[static_cast<size_t>(random_.Below(static_cast<int64_t>(wanted.size())))];
+}
+
+std::string FactMaker::Fill(const Phrasing& phrasing, const Relation& relation,
+                            const std::string& thing, const std::string& value) {
+  std::string noun;
+  if (!relation.nouns.empty()) {
+    noun =
+        relation
+            .nouns[static_cast<size_t>(random_.Below(static_cast<int64_t>(relation.nouns.size())))];
+  }
+  return Capitalised(absl::StrReplaceAll(phrasing.text, {{"{e}", thing},
+                                                         {"{E}", Capitalised(thing)},
+                                                         {"{v}", value},
+                                                         {"{V}", Capitalised(value)},
+                                                         {"{n}", noun},
+                                                         {"{N}", Capitalised(noun)}}));
 }
 
 std::string FactMaker::Name() {
-  static const std::vector<const char*>& onsets = *new std::vector<const char*>{
-      "b", "br", "c",  "cl", "d", "dr", "f",  "g", "gr", "h",  "k", "l", "m",
-      "n", "p",  "qu", "r",  "s", "sh", "st", "t", "th", "tr", "v", "w"};
-  static const std::vector<const char*>& middles = *new std::vector<const char*>{
-      "ad", "al", "am", "ar", "ed", "el", "en", "er", "ess", "ill", "in",
-      "ir", "ob", "ol", "on", "or", "um", "un", "ur", "ast", "end", "ock"};
-  static const std::vector<const char*>& ends = *new std::vector<const char*>{
-      "a",   "o",    "el",   "en",  "er",    "ow",   "ett",   "ard",   "ford", "ham",
-      "ley", "mere", "well", "ton", "stead", "dale", "brook", "ridge", "vale", "ina"};
   while (true) {
-    const std::string name = Capitalised(absl::StrCat(Pick(onsets), Pick(middles), Pick(ends)));
-    if (name.size() >= 4 && name.size() <= 9 && Crc32(name) % 8 == 0 && used_.insert(name).second) {
+    std::string name;
+    const auto syllable = [&] {
+      name += PickOne(kVowels, random_);
+      const auto coda = static_cast<size_t>(random_.Below(std::size(kCodas) + kNoCoda));
+      if (coda < std::size(kCodas)) name += kCodas[coda];
+    };
+    if (random_.Below(100) < 85) name += PickOne(kOnsets, random_);
+    constexpr int kMiddles[] = {0, 0, 1, 1, 1, 2};
+    for (int i = kMiddles[random_.Below(std::size(kMiddles))]; i > 0; --i) syllable();
+    if (random_.Below(10) < 3) {
+      syllable();
+    } else {
+      name += PickOne(kEndings, random_);
+    }
+    name = Capitalised(std::move(name));
+    if (name.size() >= 4 && name.size() <= 10 && IsHeldOutName(name) &&
+        avoided_.find(name) == std::string_view::npos && names_.insert(name).second) {
       return name;
     }
-    // Two syllables are enough for a thousand names; beyond that, three.
-    if (used_.size() > 600) {
-      const std::string longer = absl::StrCat(name, Pick(middles), Pick(ends));
-      if (Crc32(longer) % 8 == 0 && used_.insert(longer).second) return longer;
+  }
+}
+
+std::string FactMaker::Expand(const Piece& piece) {
+  switch (piece.kind) {
+    case Piece::Kind::kText:
+      return piece.text;
+    case Piece::Kind::kList: {
+      const auto& alternatives = catalogue_->lists()[piece.list].alternatives;
+      return Expand(alternatives[static_cast<size_t>(
+          random_.Below(static_cast<int64_t>(alternatives.size())))]);
+    }
+    case Piece::Kind::kNumber:
+      return absl::StrCat(piece.low + random_.Below(piece.high - piece.low + 1));
+    case Piece::Kind::kName:
+      return Name();
+    case Piece::Kind::kDigit:
+      return std::string(1, static_cast<char>('0' + random_.Below(10)));
+    case Piece::Kind::kLetter:
+      return std::string(1, static_cast<char>('A' + random_.Below(26)));
+  }
+  return "";
+}
+
+std::string FactMaker::Expand(const Alternative& alternative) {
+  std::string text;
+  for (const Piece& piece : alternative) text += Expand(piece);
+  return text;
+}
+
+std::string FactMaker::NewThing(size_t kind) {
+  const auto& alternatives = catalogue_->kinds()[kind].alternatives;
+  for (int i = 0; i < kTries; ++i) {
+    std::string thing = Expand(alternatives[static_cast<size_t>(
+        random_.Below(static_cast<int64_t>(alternatives.size())))]);
+    std::string small = absl::AsciiStrToLower(thing);
+    if (std::none_of(things_.begin(), things_.end(),
+                     [&small](const std::string& other) { return Overlap(small, other); })) {
+      things_.push_back(std::move(small));
+      return thing;
     }
   }
+  return "";
 }
 
-std::string FactMaker::Entity(size_t kind) {
-  switch (kind) {
-    case kVillage:
-      return absl::StrCat("the ", Pick({"village", "town"}), " of ", Name());
-    case kShip:
-      return absl::StrCat("the ", Pick({"ship", "vessel"}), " ", Name());
-    case kCompany:
-      return absl::StrCat(Name(), " ", Pick({"Works", "Mills", "Brothers", "Bank"}));
-    case kMuseum:
-      return absl::StrCat("the ", Name(), " ", Pick({"museum", "gallery", "library"}));
-    case kHotel:
-      return absl::StrCat("the ", Name(), " ", Pick({"hotel", "inn"}));
-    case kDevice:
-      return absl::StrCat("the ", Name(), " ", Pick({"pump", "engine", "boiler", "crane"}));
-    case kContract:
-      return absl::StrCat("the ", Name(), " contract");
-    default:
-      return absl::StrCat("the ", Name(), " team");
+FactMaker::Subject FactMaker::RandomSubject() {
+  Subject subject;
+  subject.relation =
+      usable_[static_cast<size_t>(random_.Below(static_cast<int64_t>(usable_.size())))];
+  const std::vector<size_t>& kinds = catalogue_->relations()[subject.relation].kinds;
+  subject.kind = kinds[static_cast<size_t>(random_.Below(static_cast<int64_t>(kinds.size())))];
+  return subject;
+}
+
+bool FactMaker::MakeFact(const Subject& subject, size_t values, const std::string& other,
+                         Fact* fact) {
+  const Relation& relation = catalogue_->relations()[subject.relation];
+  const std::string thing = NewThing(subject.kind);
+  if (thing.empty()) return false;
+  fact->relation = relation.title;
+  fact->values = relation.values;
+  for (int i = 0; i < kTries && fact->answers.size() < values; ++i) {
+    std::string value = Expand(relation.answer);
+    const auto like = [&value](const std::string& one) { return Overlap(one, value); };
+    if (value == other || std::any_of(fact->answers.begin(), fact->answers.end(), like)) continue;
+    fact->statements.push_back(Fill(Pick(relation.statements), relation, thing, value));
+    fact->answers.push_back(std::move(value));
   }
+  fact->question = Fill(Pick(relation.questions), relation, thing, "");
+  return fact->answers.size() == values;
 }
 
-std::string FactMaker::Value(size_t kind) {
-  const auto number = [this](int64_t low, int64_t high) {
-    return absl::StrCat(low + random_.Below(high - low + 1));
-  };
-  switch (kind) {
-    case kPerson:
-      return absl::StrCat(Pick({"Alice", "Clara", "Daniel", "Edith", "Felix", "Grace", "Henry",
-                                "Ida", "Jonas", "Laura", "Miriam", "Oscar", "Ruth", "Simon"}),
-                          " ", Name());
-    case kPlace:
-      return random_.Below(2) == 0 ? Name()
-                                   : Pick({"Bergen", "Lisbon", "Naples", "Dublin", "Hamburg",
-                                           "Glasgow", "Venice", "Boston", "Cadiz", "Malta"});
-    case kCount:
-      return number(2, 99);
-    case kPeople:
-      return number(11, 999);
-    case kYear:
-      return number(1700, 1999);
-    case kDay:
-      return Pick({"Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"});
-    case kHour:
-      return absl::StrCat(number(1, 12), ":", Pick({"00", "15", "30", "45"}));
-    case kMaterial:
-      return Pick({"iron", "copper", "glass", "paper", "wool", "rope", "salt", "timber", "coal",
-                   "silk", "leather", "marble"});
-    case kColour:
-      return Pick({"red", "blue", "green", "yellow", "black", "white", "orange", "purple", "brown",
-                   "grey", "silver"});
-    case kLength:
-      return absl::StrCat(number(20, 400), " feet");
-    case kWeight:
-      return absl::StrCat(number(20, 950), " ", Pick({"kg", "tons", "pounds"}));
-    case kAmount:
-      return absl::StrCat(number(20, 990), " ", Pick({"dollars", "pounds"}));
-    case kTerm:
-      return absl::StrCat(number(2, 60), " ", Pick({"days", "weeks", "months", "years"}));
-    default:
-      return absl::StrCat(Pick({"A", "B", "D", "F", "H", "K", "M", "P", "R", "T"}), "-",
-                          number(10, 999));
+bool FactMaker::AddGroup(Task task, int64_t count, std::vector<Fact>* facts) {
+  const Subject subject = RandomSubject();
+  const size_t before = facts->size();
+  const size_t things = things_.size();
+  for (int64_t i = 0; i < count; ++i) {
+    Fact fact;
+    fact.task = task;
+    const std::string other =
+        task == Task::kDistractors && i > 0 ? facts->back().answers.front() : "";
+    if (!MakeFact(subject, task == Task::kMultiValue ? kSeveral : 1, other, &fact)) {
+      facts->resize(before);
+      things_.resize(things);
+      return false;
+    }
+    facts->push_back(std::move(fact));
   }
+  asked_.push_back(subject);
+  return true;
 }
 
-Fact FactMaker::MakeFact(size_t relation, const std::string& other_answer) {
-  const Relation& chosen = kRelations[relation];
-  const std::string entity = Entity(chosen.entity);
-  std::string value = Value(chosen.value);
-  while (value == other_answer) value = Value(chosen.value);
-  return {Fill(chosen.statement, entity, value), Fill(chosen.question, entity, value), value};
-}
-
-std::vector<Fact> FactMaker::Make(int64_t count) {
+absl::StatusOr<std::vector<Fact>> FactMaker::Make(Task task, int64_t count) {
   std::vector<Fact> facts;
-  while (static_cast<int64_t>(facts.size()) < count) {
-    const auto relation = static_cast<size_t>(random_.Below(std::size(kRelations)));
-    facts.push_back(MakeFact(relation, ""));
-    if (static_cast<int64_t>(facts.size()) < count) {
-      facts.push_back(MakeFact(relation, facts.back().answer));
+  int failures = 0;
+  for (size_t turn = 0; static_cast<int64_t>(facts.size()) < count; ++turn) {
+    constexpr Task kEach[] = {Task::kDistractors, Task::kMultiKey, Task::kSingle,
+                              Task::kMultiValue};
+    const Task group = task == Task::kMixed ? kEach[turn % std::size(kEach)] : task;
+    int64_t wanted = 1;
+    if (group == Task::kDistractors) wanted = 2;
+    if (group == Task::kMultiKey) wanted = task == Task::kMixed ? kMixedMultiKey : count;
+    wanted = std::min(wanted, count - static_cast<int64_t>(facts.size()));
+    while (!AddGroup(group, wanted, &facts)) {
+      if (++failures == kSubjects) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("the catalogue has not enough things or answers for ", count,
+                         " facts of the task ", TaskName(task)));
+      }
     }
   }
   return facts;
 }
 
-Fact FactMaker::MakeUnstated() {
-  Fact fact = MakeFact(static_cast<size_t>(random_.Below(std::size(kRelations))), "");
-  fact.statement.clear();
-  fact.answer = kNotStated;
-  return fact;
+absl::StatusOr<Fact> FactMaker::MakeUnstated() {
+  for (int i = 0; i < kSubjects; ++i) {
+    const Subject subject =
+        asked_.empty()
+            ? RandomSubject()
+            : asked_[static_cast<size_t>(random_.Below(static_cast<int64_t>(asked_.size())))];
+    Fact fact;
+    if (!MakeFact(subject, 1, "", &fact)) continue;
+    fact.statements.clear();
+    fact.answers = {kNotStated};
+    return fact;
+  }
+  return absl::InvalidArgumentError("the catalogue has not enough things to ask of in vain");
 }
 
 }  // namespace longleaf::service::eval

@@ -14,6 +14,12 @@ namespace {
 
 constexpr size_t kFewestSentences = 10;
 
+// A statement that has to be set somewhere.
+struct Place {
+  size_t fact = 0;
+  size_t statement = 0;
+};
+
 bool EndsSentence(char c) { return c == '.' || c == '!' || c == '?'; }
 
 // Sentences of one paragraph: cut after . ! ? and the space that follows.
@@ -53,28 +59,34 @@ absl::StatusOr<Filler> Filler::Create(std::string_view text, const model::Tokeni
   return filler;
 }
 
-NeedleDocument MakeNeedleDocument(const Filler& filler, std::vector<Fact> facts, int64_t tokens,
-                                  const model::Tokenizer& tokenizer, SplitMix64& random) {
-  for (size_t i = facts.size(); i > 1; --i) {
-    std::swap(facts[i - 1], facts[static_cast<size_t>(random.Below(static_cast<int64_t>(i)))]);
-  }
-  int64_t fact_tokens = 0;
-  for (const Fact& fact : facts) {
-    auto ids = tokenizer.EncodeIds(" " + fact.statement, model::Start::kContinuation);
-    if (ids.ok()) fact_tokens += static_cast<int64_t>(ids->size());
-  }
-  const int64_t filler_tokens = std::max<int64_t>(0, tokens - fact_tokens);
-
+NeedleDocument MakeNeedleDocument(const Filler& filler, const std::vector<Fact>& facts,
+                                  double phase, int64_t tokens, const model::Tokenizer& tokenizer,
+                                  SplitMix64& random) {
   NeedleDocument document;
-  const auto count = static_cast<double>(facts.size());
-  size_t next = 0;  // fact to place
+  std::vector<Place> places;
+  int64_t statement_tokens = 0;
+  for (size_t i = 0; i < facts.size(); ++i) {
+    document.depths.emplace_back(facts[i].statements.size());
+    for (size_t j = 0; j < facts[i].statements.size(); ++j) {
+      places.push_back({i, j});
+      auto ids = tokenizer.EncodeIds(" " + facts[i].statements[j], model::Start::kContinuation);
+      if (ids.ok()) statement_tokens += static_cast<int64_t>(ids->size());
+    }
+  }
+  for (size_t i = places.size(); i > 1; --i) {
+    std::swap(places[i - 1], places[static_cast<size_t>(random.Below(static_cast<int64_t>(i)))]);
+  }
+  const int64_t filler_tokens = std::max<int64_t>(0, tokens - statement_tokens);
+
+  const auto count = static_cast<double>(places.size());
+  size_t next = 0;  // of places
   const auto place = [&](int64_t written) {
-    // The middle of the next fact's equal share of the filler.
-    const double due = (static_cast<double>(next) + 0.5) / count;
+    const double due = (static_cast<double>(next) + phase) / count;
     if (static_cast<double>(written) < due * static_cast<double>(filler_tokens)) return false;
-    absl::StrAppend(&document.text, document.text.empty() ? "" : " ", facts[next].statement);
-    document.facts.push_back({std::move(facts[next]), due});
-    ++next;
+    const Place& at = places[next++];
+    absl::StrAppend(&document.text, document.text.empty() ? "" : " ",
+                    facts[at.fact].statements[at.statement]);
+    document.depths[at.fact][at.statement] = due;
     return true;
   };
 
@@ -82,7 +94,7 @@ NeedleDocument MakeNeedleDocument(const Filler& filler, std::vector<Fact> facts,
   auto at = static_cast<size_t>(random.Below(static_cast<int64_t>(sentences.size())));
   int64_t written = 0;
   while (true) {
-    while (next < facts.size() && place(written)) {
+    while (next < places.size() && place(written)) {
     }
     const Filler::Sentence& sentence = sentences[at];
     if (written + sentence.tokens > filler_tokens) break;
@@ -91,7 +103,7 @@ NeedleDocument MakeNeedleDocument(const Filler& filler, std::vector<Fact> facts,
     written += sentence.tokens;
     at = (at + 1) % sentences.size();
   }
-  while (next < facts.size()) place(filler_tokens);
+  while (next < places.size()) place(filler_tokens);
   return document;
 }
 

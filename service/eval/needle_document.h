@@ -33,20 +33,19 @@ class Filler {
   std::vector<Sentence> sentences_;
 };
 
-struct PlacedFact {
-  Fact fact;
-  double depth = 0;  // 0..1, where in the document it stands
-};
-
 struct NeedleDocument {
   std::string text;
-  std::vector<PlacedFact> facts;  // in the order of the text
+  // [facts][statements] 0..1, how far into the filler each statement stands.
+  std::vector<std::vector<double>> depths;
 };
 
 // About `tokens` tokens, not more, unless the facts alone take more: filler from a random place on,
-// begun again at its end, with the facts in random order.
-NeedleDocument MakeNeedleDocument(const Filler& filler, std::vector<Fact> facts, int64_t tokens,
-                                  const model::Tokenizer& tokenizer, SplitMix64& random);
+// begun again at its end, with the statements of `facts` in random order at even distances.
+// `phase`, 0..1, is where a statement stands in its share of the filler: with only one, in the
+// document.
+NeedleDocument MakeNeedleDocument(const Filler& filler, const std::vector<Fact>& facts,
+                                  double phase, int64_t tokens, const model::Tokenizer& tokenizer,
+                                  SplitMix64& random);
 
 }  // namespace longleaf::service::eval
 

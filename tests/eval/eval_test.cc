@@ -217,29 +217,6 @@ TEST(EvalTest, BenchMeasuresEverythingOnTheDemoModel) {
   EXPECT_LT(report["runs"][0]["state_bytes"], report["runs"][1]["state_bytes"]);
 }
 
-TEST(EvalTest, NeedleFindsFactsWithCoreTokensAndNotWithTheWindowAlone) {
-  const ProgramResult result = RunEval(
-      {"needle", "--model", kDemo, "--lengths", "1024,2048", "--documents", "2", "--attention",
-       "cca:g=8,w=64,heads=query", "--attention", "streaming:sinks=0,w=64", "--json"});
-  ASSERT_EQ(result.exit_code, 0) << result.err;
-  const auto report = nlohmann::json::parse(result.out, nullptr, false);
-  ASSERT_TRUE(report.is_object()) << result.out;
-  ASSERT_EQ(report["cells"].size(), 4);
-  for (const auto& cell : report["cells"]) {
-    const double asked = cell["asked"];
-    const double right = cell["right"];
-    EXPECT_EQ(asked, 32);
-    int64_t by_depth = 0;
-    for (const auto& depth : cell["depths"]) by_depth += depth["asked"].get<int64_t>();
-    EXPECT_EQ(by_depth, 32);
-    if (cell["attention"] == "cca:g=8,w=64,heads=query") {
-      EXPECT_GE(right / asked, 0.5) << cell.dump();
-    } else {
-      EXPECT_LE(right / asked, 0.25) << cell.dump();
-    }
-  }
-}
-
 TEST(EvalTest, AskAnswersFromADocumentAsTheServerWould) {
   const std::string document = ScratchFolder() + "/document.txt";
   std::ofstream(document) << "It rained all day, and nobody came to the door. The market of the "

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "service/eval/fact_catalogue.h"
+
 namespace longleaf::soak {
 namespace {
 
@@ -31,8 +33,10 @@ void Extend(Random& random, service::eval::FactMaker& maker, int64_t bytes, Text
     const int64_t left = end - static_cast<int64_t>(text->bytes.size());
     text->bytes += Sentences(random, std::min<int64_t>(left, 100 + random.Below(800)));
     if (text->facts.size() < 40) {
-      for (service::eval::Fact& fact : maker.Make(2)) {
-        text->bytes += fact.statement + " ";
+      auto pair = maker.Make(service::eval::Task::kDistractors, 2);
+      if (!pair.ok()) continue;
+      for (service::eval::Fact& fact : *pair) {
+        text->bytes += fact.statements.front() + " ";
         text->facts.push_back(std::move(fact));
       }
     }
@@ -56,9 +60,20 @@ int64_t Random::Below(int64_t below) {
 }
 
 Library::Library(uint64_t seed, int64_t texts, int64_t largest, Tally* tally) : tally_(tally) {
+  const auto catalogue =
+      service::eval::FactCatalogue::Load(LONGLEAF_SOURCE_DIR "/model/demo/facts.txt");
+  if (!catalogue.ok()) {
+    tally_->Finding("no facts", std::string(catalogue.status().message()));
+    return;
+  }
   for (int64_t i = 0; i + 1 < texts; i += 2) {
     Random random(seed * 1000 + static_cast<uint64_t>(i));
-    service::eval::FactMaker maker(seed * 1000 + static_cast<uint64_t>(i));
+    auto maker = service::eval::FactMaker::Create(&*catalogue, service::eval::Phrasings::kTrained,
+                                                  seed * 1000 + static_cast<uint64_t>(i));
+    if (!maker.ok()) {
+      tally_->Finding("no facts", std::string(maker.status().message()));
+      return;
+    }
     // Of the first; the second has at most twice as much.
     const int64_t most = largest / 2;
     int64_t bytes = 200 + random.Below(std::min<int64_t>(5000, most));
@@ -68,9 +83,9 @@ Library::Library(uint64_t seed, int64_t texts, int64_t largest, Tally* tally) : 
       bytes = 1 + random.Below(most / 4);
     }
     Text first;
-    Extend(random, maker, bytes, &first);
+    Extend(random, *maker, bytes, &first);
     Text second = first;
-    Extend(random, maker, 1 + random.Below(bytes), &second);
+    Extend(random, *maker, 1 + random.Below(bytes), &second);
     Seal(&first);
     Seal(&second);
     texts_.push_back(std::move(first));
@@ -86,7 +101,7 @@ void Library::CheckAnswer(int64_t i, int64_t fact, int64_t visible, const AskRes
     const auto [it, first] =
         answers_.emplace(key, Answer{answer.text, answer.tokens, answer.margins});
     if (first) {
-      const auto& truth = text(i).facts[static_cast<size_t>(fact)].answer;
+      const auto& truth = text(i).facts[static_cast<size_t>(fact)].answers.front();
       tally_->Count("answers: new");
       tally_->Count("answers: new, as the text says", answer.text == truth ? 1 : 0);
       return;
