@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 SOURCES = ("attention.cpp", "rows.cpp")
-HEADERS = ("blocks.h", "product.h", "vector.h")
+HEADERS = ("blocks.h", "product.h", "rotated_head.h", "vector.h")
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-ffast-math", "-fopenmp", "-shared", "-fPIC")
 
 
