@@ -17,6 +17,7 @@ using Action = std::function<absl::Status()>;
 void AddLogitsCommand(CLI::App& app, Action& chosen);
 void AddPerplexityCommand(CLI::App& app, Action& chosen);
 void AddNeedleCommand(CLI::App& app, Action& chosen);
+void AddQaCommand(CLI::App& app, Action& chosen);
 void AddAskCommand(CLI::App& app, Action& chosen);
 void AddBenchCommand(CLI::App& app, Action& chosen);
 void AddRandomModelCommand(CLI::App& app, Action& chosen);

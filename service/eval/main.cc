@@ -32,6 +32,7 @@ int Main(int argc, char** argv) {
   AddLogitsCommand(app, chosen);
   AddPerplexityCommand(app, chosen);
   AddNeedleCommand(app, chosen);
+  AddQaCommand(app, chosen);
   AddAskCommand(app, chosen);
   AddBenchCommand(app, chosen);
   AddRandomModelCommand(app, chosen);
