@@ -18,7 +18,7 @@ class Level:
 
 
 LEVELS = (
-    Level(80, 160, (0.9, 1.0)), Level(144, 208, (0.9, 1.0)), Level(224, 256, (0.6, 1.0)),
+    Level(48, 128, (0.9, 1.0)), Level(80, 160, (0.9, 1.0)), Level(144, 208, (0.9, 1.0)), Level(224, 256, (0.6, 1.0)),
     Level(352, 352, (0.4, 0.9)), Level(512, 448, (0.25, 0.8)), Level(768, 512, (0.15, 0.7)),
     Level(1024, 640, (0.1, 0.6)), Level(2048, 960, (0.05, 0.5)), Level(4096, 1344, (0.03, 0.35)),
     Level(8192, 1536, (0.02, 0.25)), Level(16384, 2048, (0.015, 0.2)), Level(32768, 2560, (0.01, 0.1)),
@@ -35,6 +35,7 @@ class Mixture:
     half_groups: float  # steps with groups of half the served size
     unstated: float  # share of questions that the document does not answer
     longest_gap: int
+    recall: float  # share of documents that are lists for recall
 
 
 def draw_shape(rng: random.Random, level: int, mixture: Mixture) -> Shape:
@@ -52,4 +53,4 @@ def draw_shape(rng: random.Random, level: int, mixture: Mixture) -> Shape:
     tokens = chosen.document_tokens
     tokens -= rng.randrange(tokens // 8)  # no one length, no one alignment
     return Shape(tokens, chosen.question_tokens, chosen.fact_share, group, window, mixture.unstated,
-                 mixture.longest_gap)
+                 mixture.longest_gap, mixture.recall)

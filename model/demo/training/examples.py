@@ -6,6 +6,7 @@ own question only, as the service's branches do.
 
 from __future__ import annotations
 
+import itertools
 import random
 from dataclasses import dataclass, field
 
@@ -31,6 +32,7 @@ class Shape:
     window: int
     unstated: float  # share of the questions
     longest_gap: int  # positions skipped at random places; 0: none
+    recall: float = 0.0  # share of documents that are bare "this is that" lists
 
     @property
     def tokens(self) -> int:
@@ -54,7 +56,9 @@ class Supervision:
 # What is supervised: an answer's row looks at the statement, and at the next token of the answer
 # in it; the last tokens of a statement and an answer's row look at the thing's name; the last
 # tokens of a statement look at the answer in it.
-TARGETS = ("statement", "next_token", "thing", "value")
+# Any row may be asked for the token before it, or the one before that.
+TARGETS = ("statement", "next_token", "thing", "value", "previous", "second")
+TAUGHT_ANYWHERE = 24  # rows an example for the last two
 
 
 @dataclass
@@ -157,14 +161,17 @@ class ExampleMaker:
         """Ids [D] of a document, the facts that it holds, and where in it they stand."""
         rng = self.rng
         wanted = max(2, int(shape.document_tokens * rng.uniform(*shape.fact_share) / 19))
-        blocks = self._worded(maker, maker.facts(wanted))
+        facts = maker.recall(wanted) if rng.random() < shape.recall else maker.facts(wanted)
+        self.filler.avoid([fact.thing for fact in facts])  # it must not contradict them
+        self.passage = itertools.islice(self.filler.passage(), rng.randint(0, 5), None)
+        blocks = self._worded(maker, facts)
         statements = sum(len(w.text) for block in blocks for _, w in block)
         room = max(0, int(shape.document_tokens * 3.2) - statements)
         pieces: list[list[tuple[Fact | None, Wording]]] = []
         while room > 0:
             piece = self._piece()
             pieces.append([(None, Wording(piece))])
-            room -= len(piece) + 1
+            room -= len(piece)
         rng.shuffle(blocks)
         for place in sorted((rng.randint(0, len(pieces)) for _ in blocks), reverse=True):
             pieces.insert(place, blocks.pop())
@@ -172,11 +179,10 @@ class ExampleMaker:
         length = 0
         for block in pieces:
             for number, (fact, wording) in enumerate(block):
-                if length:
+                if length and not text[-1][-1:].isspace():  # filler ends with a gap of its own
                     listed = number > 0 and "\n" in block[0][1].text
-                    gap = "\n" if listed else rng.choice(_GAPS)
-                    text.append(gap)
-                    length += len(gap)
+                    text.append("\n" if listed else rng.choice(_GAPS))
+                    length += len(text[-1])
                 if fact is not None:
                     placed.append((fact, length, wording))
                 text.append(wording.text)
@@ -193,7 +199,7 @@ class ExampleMaker:
         maker = FactMaker(self.catalogue, rng, self.test, self.phrasings)
         ids, ends, placed = self._document(maker, shape)
         supervision = {name: Supervision() for name in TARGETS}
-        spans: dict[int, tuple[tuple[int, int], tuple[int, int]]] = {}
+        spans: dict[int, tuple[tuple[int, int], tuple[int, int], bool]] = {}
         facts: list[Fact] = []
         for fact, at, wording in placed:
             thing_at, value_at = wording.shifted(at)
@@ -202,7 +208,7 @@ class ExampleMaker:
                 continue
             value = _span(ends, value_at, 1)
             facts.append(fact)
-            spans[id(fact)] = (whole, value)
+            spans[id(fact)] = (whole, value, thing_at is not None and thing_at < value_at)
             for row in range(max(value[0] + 1, whole[1] - 3), whole[1] + 1):
                 if row >= value[1]:
                     supervision["value"].add(row, *value)
@@ -211,6 +217,9 @@ class ExampleMaker:
                 for row in range(max(thing[1], whole[1] - 6), whole[1] + 1):
                     supervision["thing"].add(row, *thing)
 
+        for row in rng.sample(range(2, limit), TAUGHT_ANYWHERE):
+            supervision["previous"].add(row, row - 1, row)
+            supervision["second"].add(row, row - 2, row - 1)
         weights = [0.0] * limit
         for row in range(limit):
             if rng.random() < 0.04:
@@ -224,7 +233,7 @@ class ExampleMaker:
                 asked = facts[:]
                 rng.shuffle(asked)
             fact = asked.pop()
-            if rng.random() < shape.unstated:
+            if fact.relation.kinds and rng.random() < shape.unstated:
                 fact = maker.unstated(facts) or fact
             branch = self._branch(maker, fact)
             if branch is None:
@@ -244,10 +253,11 @@ class ExampleMaker:
             for k in range(len(answer) - 1):
                 supervision["thing"].add(first + k, base + thing[0], base + thing[1])
                 if not unstated:
-                    whole, value = spans[id(fact)]
+                    whole, value, thing_first = spans[id(fact)]
                     supervision["statement"].add(first + k, *whole)
                     place = value[1] - (len(answer) - 1) + k  # both end with the same tokens
-                    supervision["next_token"].add(first + k, place, place + 1)
+                    if thing_first:  # otherwise the answer's tokens cannot know whose they are
+                        supervision["next_token"].add(first + k, place, place + 1)
         rest = shape.tokens - len(tokens)
         tokens += [EOS] * rest
         targets += [EOS] * rest

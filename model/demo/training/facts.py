@@ -25,6 +25,11 @@ _SMALL_FIRST_WORDS = frozenset(
     "The A An You To For In At On It My Our Your There As By His Her Their This That We They If".split())
 
 
+_RECALL_WORDS = ("{name}", "{name}", "{thing}", "{quality}", "{10..9999}", "{letter}{digit}{letter}")
+_RECALL = Relation([], [], "", [Phrasing.parse(t, False) for t in ("{E} is {v}.", "{E}: {v}.", "{E} = {v}.")],
+                   [Phrasing.parse(t, False) for t in ("{E}?", "{E} is what?", "What is {e}?")])
+
+
 @dataclass(frozen=True)
 class Fact:
     relation: Relation
@@ -96,6 +101,18 @@ class FactMaker:
                         out.append(Fact(relation, kind, thing,
                                         self.catalogue.value(relation, rng, self.test)))
         return out
+
+    def recall(self, count: int) -> list[Fact]:
+        """`count` pairs of some words each, with no relation to know: matching and copying alone."""
+        words = lambda most: " ".join(self.catalogue.expand(self.rng.choice(_RECALL_WORDS), self.rng, self.test)
+                                      for _ in range(self.rng.randint(1, most)))
+        facts = []
+        for _ in range(count):
+            thing = words(2)
+            if not any(thing.lower() in t or t in thing.lower() for t in self.things):
+                self.things.add(thing.lower())
+                facts.append(Fact(_RECALL, "", thing, words(3)))
+        return facts
 
     def _new_thing(self, kind: str) -> str | None:
         rng = self.rng

@@ -7,6 +7,7 @@ optimiser can walk over them; their names are those of a Hugging Face checkpoint
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -92,6 +93,33 @@ class Model:
             if "o_proj" in name or "down_proj" in name:
                 scale *= depth
             weight.copy_(torch.randn(weight.shape, generator=generator) * scale)
+        # The heads of the upper half start as copiers: what they attend to is added to the stream
+        # as it stands there, so that the right token's logit rises from the first step on.
+        d = self.config.hidden_size
+        for layer in range(self.config.num_hidden_layers // 2, self.config.num_hidden_layers):
+            copied, _ = torch.linalg.qr(torch.randn(d, d, generator=generator))
+            self.parameters[f"model.layers.{layer}.self_attn.v_proj.weight"].copy_(copied)
+            self.parameters[f"model.layers.{layer}.self_attn.o_proj.weight"].copy_(copied.T * 0.3)
+        self._look_back()
+
+    @torch.no_grad()
+    def _look_back(self) -> None:
+        """Heads 0, 1 and 2 of the first layer start out looking 1, 2 and 3 tokens back: all
+        embeddings share one component, which their fastest rotary pairs turn by that distance."""
+        c, shared = self.config, 0.6
+        embeddings = self.parameters["model.embed_tokens.weight"]
+        embeddings[:, 0] = shared
+        normed = shared / float(embeddings.square().mean(1).add(c.rms_norm_eps).sqrt().mean())
+        half = c.head_dim // 2
+        q, k = (self.parameters[f"model.layers.0.self_attn.{n}_proj.weight"] for n in "qk")
+        for head in range(3):
+            for pair, logit in enumerate((10.0, 5.0, 2.0)):
+                strength = (logit * c.head_dim**0.5) ** 0.5 / normed
+                angle = (head + 1) * c.rope_theta ** (-2 * pair / c.head_dim)
+                row = head * c.head_dim + pair
+                k[row, 0] += strength
+                q[row, 0] += strength * math.cos(angle)
+                q[row + half, 0] -= strength * math.sin(angle)
 
     def rotary(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """cos, sin [B, T, d/2]; the angles in double, as the engine has them."""

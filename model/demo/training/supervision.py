@@ -12,10 +12,11 @@ from model import Batch
 
 # layer -> what its first heads are taught, in order, and how many heads (see examples.TARGETS)
 HEADS: dict[int, tuple[tuple[str, int], ...]] = {
+    0: (("previous", 1), ("second", 1)),
     1: (("thing", 2), ("value", 1)),
     3: (("statement", 2),),
     4: (("statement", 1), ("next_token", 1)),
-    5: (("next_token", 1),),
+    5: (("next_token", 2),),
 }
 
 

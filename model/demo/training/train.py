@@ -127,7 +127,8 @@ def train(rank: int, a: argparse.Namespace, flat, grads, control, barrier) -> No
             break
         mixture = Mixture(a.full + (a.full_end - a.full) * min(1.0, done / 0.7), a.short_windows,
                           a.half_groups * max(0.0, 1 - done / 0.6), a.unstated,
-                          a.longest_gap if levels[current] >= 2 else 0)
+                          a.longest_gap if levels[current] >= 3 else 0,
+                          a.recall / (1 + levels[current]))
         while len(asked) <= AHEAD:
             rng = random.Random(step * 7919 + len(asked) + a.seed + int(control[2].item()))
             control_shape = draw_shape(rng, levels[current], mixture)
@@ -172,7 +173,7 @@ def train(rank: int, a: argparse.Namespace, flat, grads, control, barrier) -> No
                 say("    " + evaluate(model, Path(a.data), levels[current]))
     save(out, rank, model, optimiser, step, tokens, barrier)
     if rank == 0:
-        for level in (2, 4, 6, 7, 8):
+        for level in (3, 5, 7, 8, 9):
             say("    end: " + evaluate(model, Path(a.data), level))
         model.save_checkpoint(out / "model", a.context, GROUP, WINDOW)
     worker.close()
@@ -208,6 +209,7 @@ def main() -> None:
     add("--short-windows", type=float, default=0.4)
     add("--half-groups", type=float, default=0.3)
     add("--unstated", type=float, default=0.04)
+    add("--recall", type=float, default=0.5, help="share of recall lists at level 0")
     add("--longest-gap", type=int, default=65536)
     add("--supervision", type=float, default=0.3, help="weight of the attention supervision")
     add("--supervision-until", type=float, default=1.0, help="share of the time with it")
