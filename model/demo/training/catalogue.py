@@ -52,8 +52,9 @@ class Phrasing:
                  for i in range(0, len(pieces), 2)]
         return cls(tuple(parts), is_held_out)
 
-    def names(self, placeholder: str) -> bool:
-        return any(p.lower() == placeholder for _, p in self.parts)
+    def begins_with_thing(self) -> bool:
+        """Whether a pronoun could stand for the thing: "{E} is ...", not "{E}'s ..."."""
+        return self.parts[0] == ("", "E") and len(self.parts) > 1 and self.parts[1][0][:1] == " "
 
 
 @dataclass

@@ -48,7 +48,7 @@ def draw_shape(rng: random.Random, level: int, mixture: Mixture) -> Shape:
         window = rng.choice((16, 32, 64))
     if rng.random() < mixture.half_groups:
         group = GROUP // 2
-    if chosen.document_tokens <= 4096 and rng.random() < mixture.full_share:
+    if chosen.document_tokens <= 16384 and rng.random() < mixture.full_share:
         group = 0
     tokens = chosen.document_tokens
     tokens -= rng.randrange(tokens // 8)  # no one length, no one alignment

@@ -15,7 +15,7 @@ import sentencepiece
 
 from attention_rules import cores_visible
 from catalogue import Catalogue
-from facts import NOT_STATED, Fact, FactMaker, Wording, is_person
+from facts import NOT_STATED, PEOPLE, Fact, FactMaker, Wording
 
 BOS, EOS = 1, 2
 LONGEST_BRANCH = 64  # tokens of question and answer
@@ -139,10 +139,9 @@ class ExampleMaker:
 
     def _told(self, maker: FactMaker, run: list[Fact]) -> list[tuple[Fact, Wording]]:
         """The thing by its name first, then as he, she or it."""
-        person = is_person(self.catalogue, run[0].kind)
-        pronoun = self.rng.choice(("he", "she")) if person else "it"
+        pronoun = self.rng.choice(("he", "she")) if run[0].kind in PEOPLE else "it"
         told = [(run[0], maker.statement(run[0]))]
-        told += [(fact, maker.statement(fact, thing=pronoun)) for fact in run[1:]]
+        told += [(fact, maker.statement(fact, pronoun)) for fact in run[1:]]
         return told
 
     def _listed(self, run: list[Fact]) -> list[tuple[Fact, Wording]]:

@@ -9,8 +9,8 @@ from catalogue import Catalogue, Phrasing, Relation, capitalised, invented_name
 
 NOT_STATED = "not stated"
 
-# Kinds whose renderings are people; a later sentence may call them he or she.
-_PEOPLE_LISTS = ("{person}", "{first}", "{friend}")
+# Kinds that a later sentence calls he or she; all others are it.
+PEOPLE = frozenset("person guest student patient folk landlord contact hero".split())
 
 _LEADS = ("Note that", "By the way,", "As far as we know,", "It is well known that", "Remember:",
           "According to the record,", "Please note:", "We were told that", "FYI,", "In short,",
@@ -144,21 +144,22 @@ class FactMaker:
             return self.rng.choice(mine)
         return self.rng.choice(common or mine or own or generic)
 
-    def statement(self, fact: Fact, thing: str | None = None) -> Wording:
-        """One sentence that states `fact`, sometimes dressed, sometimes in small letters."""
+    def statement(self, fact: Fact, pronoun: str = "") -> Wording:
+        """One sentence that states `fact`, sometimes dressed; of `pronoun` where its form allows."""
         rng, relation = self.rng, fact.relation
         phrasing = self._pick(relation.statements, self.catalogue.generic.statements, bool(relation.nouns))
+        thing = pronoun if pronoun and phrasing.begins_with_thing() else ""
         noun = rng.choice(relation.nouns) if relation.nouns else ""
         wording = _fill(phrasing, fact, noun, thing or fact.thing)
         wording.text = capitalised(wording.text)
-        if rng.random() < 0.12:
+        if rng.random() < 0.08:
             lead = rng.choice(_LEADS)
             text = wording.text
             if text.split(" ", 1)[0] in _SMALL_FIRST_WORDS and lead[-1] not in ".:-*)":
                 text = text[0].lower() + text[1:]
             thing_at, value_at = wording.shifted(len(lead) + 1)
             wording = Wording(f"{lead} {text}", thing_at, value_at)
-        if rng.random() < 0.1 and wording.text.endswith("."):
+        if rng.random() < 0.07 and wording.text.endswith("."):
             wording.text = wording.text[:-1] + rng.choice(_TRAILS) + "."
         if rng.random() < 0.06 and wording.text.endswith("."):
             wording.text = wording.text[:-1] + rng.choice(("", "!", ";", " ."))
@@ -189,8 +190,3 @@ class FactMaker:
                 if (fact.thing, id(relation)) not in have and relation.values != fact.relation.values:
                     return Fact(relation, fact.kind, fact.thing, NOT_STATED)
         return None
-
-
-def is_person(catalogue: Catalogue, kind: str) -> bool:
-    """Whether the renderings of `kind` are people's names."""
-    return any(mark in alternative for alternative in catalogue.kinds[kind] for mark in _PEOPLE_LISTS)
