@@ -47,8 +47,8 @@ Estimate Wilson(const Moments& moments, double mean, double n, double t) {
 
 double StudentQuantile(int64_t degrees) {
   // Too heavy in the tails for the expansion.
-  if (degrees <= 1) return 12.7062;
-  if (degrees == 2) return 4.3027;
+  constexpr double kFirst[] = {12.7062, 4.3027, 3.1824};
+  if (degrees <= 3) return kFirst[std::max<int64_t>(1, degrees) - 1];
   // Abramowitz and Stegun 26.7.5.
   const double z = 1.959964;
   const auto v = static_cast<double>(degrees);

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <fstream>
-#include <iterator>
 #include <memory>
 #include <string>
 #include <utility>
@@ -18,6 +16,7 @@
 #include "service/eval/commands.h"
 #include "service/eval/progress.h"
 #include "service/eval/read_file.h"
+#include "service/eval/report_file.h"
 #include "service/eval/session.h"
 #include "service/eval/table.h"
 
@@ -28,23 +27,74 @@ struct PerplexityOptions {
   SessionOptions session;
   std::string text;
   std::vector<std::string> attention;
+  std::vector<int64_t> buckets;
   int64_t max_tokens = 0;  // 0: all that the context takes
-  bool json = false;
+  JsonFlag json;
 };
 
-// Mean loss over a range of positions, in nats.
+// A text as the model reads it.
+struct TokenText {
+  std::vector<int32_t> ids;    // with what the prompt puts in front
+  std::vector<int64_t> bytes;  // [ids] of the text that each stands for
+  int64_t first = 1;           // the first token that is predicted: of the text, and not the start
+};
+
+// Loss over a range of positions, in nats.
 struct Bucket {
   int64_t begin = 0;  // positions begin..end-1 of the predicted token
   int64_t end = 0;
   double loss = 0;
   int64_t tokens = 0;
+  int64_t bytes = 0;
+
+  void Add(const Bucket& other) {
+    loss += other.loss;
+    tokens += other.tokens;
+    bytes += other.bytes;
+  }
+  double perplexity() const { return std::exp(loss / static_cast<double>(tokens)); }
+  double bits_per_byte() const {
+    return loss / std::log(2.0) / static_cast<double>(std::max<int64_t>(1, bytes));
+  }
 };
 
-// 1..1023, 1024..2047, 2048..4095 and so on, each twice as far as the one before.
-std::vector<Bucket> MakeBuckets(int64_t tokens) {
+absl::StatusOr<TokenText> Tokenise(const TextModel& model, const std::string& text,
+                                   int64_t max_tokens) {
+  auto tokens = model.tokenizer().Encode(text, model.prompt().document_start());
+  if (!tokens.ok()) return tokens.status();
+  TokenText read;
+  read.ids = model.prompt().prefix_ids();
+  read.bytes.resize(read.ids.size());
+  read.first = std::max<int64_t>(1, static_cast<int64_t>(read.ids.size()));
+  int64_t begin = 0;
+  for (const model::Token& token : *tokens) {
+    if (static_cast<int64_t>(read.ids.size()) == max_tokens) break;
+    read.ids.push_back(token.id);
+    read.bytes.push_back(token.end_byte - begin);
+    begin = token.end_byte;
+  }
+  if (static_cast<int64_t>(read.ids.size()) <= read.first) {
+    return absl::InvalidArgumentError("the text has fewer than two tokens");
+  }
+  return read;
+}
+
+// Ranges that end at `ends`, and one for what is beyond; without any, at 1024, 2048, 4096 and so
+// on.
+std::vector<Bucket> MakeBuckets(const TokenText& text, std::vector<int64_t> ends) {
+  const auto count = static_cast<int64_t>(text.ids.size());
+  if (ends.empty()) {
+    for (int64_t end = 1024; end < count; end *= 2) ends.push_back(end);
+  }
+  ends.push_back(count);
   std::vector<Bucket> buckets;
-  for (int64_t begin = 1, end = 1024; begin < tokens; begin = end, end *= 2) {
-    buckets.push_back({begin, std::min(end, tokens), 0, 0});
+  int64_t begin = text.first;
+  for (int64_t end : ends) {
+    end = std::min(end, count);
+    if (end <= begin) continue;
+    Bucket& bucket = buckets.emplace_back();
+    bucket.begin = std::exchange(begin, end);
+    bucket.end = end;
   }
   return buckets;
 }
@@ -57,13 +107,11 @@ double Loss(const float* logits, int64_t vocab, int32_t token) {
   return std::log(sum) - static_cast<double>(logits[token] - largest);
 }
 
-absl::StatusOr<std::vector<Bucket>> Measure(Session& session,
-                                            const kernels::AttentionPolicy& policy,
-                                            const std::vector<int32_t>& tokens) {
+absl::Status Measure(Session& session, const kernels::AttentionPolicy& policy,
+                     const TokenText& text, std::vector<Bucket>& buckets) {
   auto state = session.NewState(policy);
   if (!state.ok()) return state.status();
-  const auto count = static_cast<int64_t>(tokens.size());
-  std::vector<Bucket> buckets = MakeBuckets(count);
+  const auto count = static_cast<int64_t>(text.ids.size());
   size_t bucket = 0;
   int64_t position = 1;  // of the token that the next row predicts
   std::vector<float> rows;
@@ -75,37 +123,41 @@ absl::StatusOr<std::vector<Bucket>> Measure(Session& session,
       return status;
     }
     for (int64_t row = 0; row < logits.rows && position < count; ++row, ++position) {
+      if (position < text.first) continue;
       if (position == buckets[bucket].end) ++bucket;
-      buckets[bucket].loss += Loss(&rows[static_cast<size_t>(row * logits.cols)], logits.cols,
-                                   tokens[static_cast<size_t>(position)]);
+      const auto at = static_cast<size_t>(position);
+      buckets[bucket].loss +=
+          Loss(&rows[static_cast<size_t>(row * logits.cols)], logits.cols, text.ids[at]);
+      buckets[bucket].bytes += text.bytes[at];
       ++buckets[bucket].tokens;
     }
     return absl::OkStatus();
   };
-  if (absl::Status status = session.Read(**state, tokens, count, add); !status.ok()) return status;
-  return buckets;
+  return session.Read(**state, text.ids, count, add);
 }
 
 nlohmann::ordered_json ToJson(const std::string& policy, const std::vector<Bucket>& buckets) {
   Bucket all;
   nlohmann::ordered_json positions = nlohmann::ordered_json::array();
   for (const Bucket& bucket : buckets) {
-    all.loss += bucket.loss;
-    all.tokens += bucket.tokens;
+    all.Add(bucket);
     positions.push_back({{"begin", bucket.begin},
                          {"end", bucket.end},
                          {"tokens", bucket.tokens},
-                         {"perplexity", std::exp(bucket.loss / bucket.tokens)}});
+                         {"perplexity", bucket.perplexity()},
+                         {"bits_per_byte", bucket.bits_per_byte()}});
   }
   return {{"attention", policy},
           {"tokens", all.tokens},
-          {"loss", all.loss / all.tokens},
-          {"perplexity", std::exp(all.loss / all.tokens)},
+          {"bytes", all.bytes},
+          {"loss", all.loss / static_cast<double>(all.tokens)},
+          {"perplexity", all.perplexity()},
+          {"bits_per_byte", all.bits_per_byte()},
           {"positions", positions}};
 }
 
 void PrintTable(const nlohmann::ordered_json& runs) {
-  std::vector<std::string> header = {"attention", "perplexity"};
+  std::vector<std::string> header = {"attention", "perplexity", "bits/byte"};
   for (const auto& bucket : runs[0]["positions"]) {
     header.push_back(
         absl::StrCat(bucket["begin"].get<int64_t>(), "..", bucket["end"].get<int64_t>() - 1));
@@ -113,49 +165,51 @@ void PrintTable(const nlohmann::ordered_json& runs) {
   Table table(header);
   for (const auto& run : runs) {
     std::vector<std::string> row = {run["attention"].get<std::string>(),
-                                    absl::StrFormat("%.4f", run["perplexity"].get<double>())};
+                                    absl::StrFormat("%.4f", run["perplexity"].get<double>()),
+                                    absl::StrFormat("%.4f", run["bits_per_byte"].get<double>())};
     for (const auto& bucket : run["positions"]) {
       row.push_back(absl::StrFormat("%.4f", bucket["perplexity"].get<double>()));
     }
     table.Add(std::move(row));
   }
-  absl::PrintF("%d tokens predicted; by position of the predicted token:\n%s",
-               runs[0]["tokens"].get<int64_t>(), table.ToString());
+  absl::PrintF("%d tokens predicted, %d bytes; perplexity by position of the predicted token:\n%s",
+               runs[0]["tokens"].get<int64_t>(), runs[0]["bytes"].get<int64_t>(), table.ToString());
 }
 
 absl::Status Run(const PerplexityOptions& options) {
+  if (!std::is_sorted(options.buckets.begin(), options.buckets.end())) {
+    return absl::InvalidArgumentError("--buckets: positions that do not rise");
+  }
   auto session = Session::Open(options.session, /*wanted_outputs=*/0);
   if (!session.ok()) return session.status();
-  auto text_model = TextModel::Load(**session);
-  if (!text_model.ok()) return text_model.status();
-  auto text = ReadFile(options.text);
-  if (!text.ok()) return text.status();
-  auto tokens = (*text_model)->DocumentIds(*text);
-  if (!tokens.ok()) return tokens.status();
+  auto model = TextModel::Load(**session);
+  if (!model.ok()) return model.status();
+  auto content = ReadFile(options.text);
+  if (!content.ok()) return content.status();
   auto policies = (*session)->Policies(options.attention);
   if (!policies.ok()) return policies.status();
   const int64_t context = (*session)->config().context;
-  const int64_t most = options.max_tokens > 0 ? std::min(options.max_tokens, context) : context;
-  if (static_cast<int64_t>(tokens->size()) > most) tokens->resize(static_cast<size_t>(most));
-  if (tokens->size() < 2) return absl::InvalidArgumentError("the text has fewer than two tokens");
+  auto text = Tokenise(**model, *content,
+                       options.max_tokens > 0 ? std::min(options.max_tokens, context) : context);
+  if (!text.ok()) return text.status();
+  auto json = ReportFile::Create(options.json.file);
+  if (!json.ok()) return json.status();
 
   nlohmann::ordered_json runs = nlohmann::ordered_json::array();
   for (const kernels::AttentionPolicy& policy : *policies) {
-    auto buckets = Measure(**session, policy, *tokens);
-    if (!buckets.ok()) return buckets.status();
-    runs.push_back(ToJson(policy.ToString(), *buckets));
+    std::vector<Bucket> buckets = MakeBuckets(*text, options.buckets);
+    absl::Status status = Measure(**session, policy, *text, buckets);
+    if (!status.ok()) return status;
+    runs.push_back(ToJson(policy.ToString(), buckets));
   }
-  if (options.json) {
-    const nlohmann::ordered_json report = {{"model", options.session.model},
-                                           {"weights", options.session.weights},
-                                           {"state_dtype", options.session.state_dtype},
-                                           {"text", options.text},
-                                           {"runs", runs}};
-    absl::PrintF("%s\n", report.dump(2));
-  } else {
-    PrintTable(runs);
-  }
-  return absl::OkStatus();
+  if (!options.json.instead_of_tables()) PrintTable(runs);
+  const nlohmann::ordered_json report = {{"model", options.session.model},
+                                         {"weights", options.session.weights},
+                                         {"state_dtype", options.session.state_dtype},
+                                         {"device", (*session)->backend().name()},
+                                         {"text", options.text},
+                                         {"runs", runs}};
+  return WriteJson(options.json, *json, report);
 }
 
 }  // namespace
@@ -170,7 +224,12 @@ void AddPerplexityCommand(CLI::App& app, Action& chosen) {
   command->add_option("--max-tokens", options->max_tokens, "Use the first N tokens; 0: all")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  command->add_flag("--json", options->json, "Print JSON");
+  command
+      ->add_option("--buckets", options->buckets,
+                   "Positions at which ranges end, e.g. 512,4096; default: powers of two from 1024")
+      ->delimiter(',')
+      ->check(CLI::PositiveNumber);
+  AddJsonFlag(*command, options->json);
   command->callback([options, &chosen] { chosen = [options] { return Run(*options); }; });
 }
 

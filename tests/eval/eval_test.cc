@@ -114,7 +114,7 @@ TEST(EvalTest, WithoutACommandSaysWhatThereIs) {
   const ProgramResult help = RunEval({"--help"});
   EXPECT_EQ(help.exit_code, 0);
   for (const char* command :
-       {"logits", "perplexity", "needle", "ask", "bench", "random-model", "verify-store"}) {
+       {"logits", "perplexity", "needle", "qa", "ask", "bench", "random-model", "verify-store"}) {
     EXPECT_THAT(help.out, HasSubstr(command));
   }
 }
@@ -240,8 +240,39 @@ TEST(EvalTest, PerplexityOfATextByPosition) {
     EXPECT_GT(run["perplexity"], 1);
     EXPECT_LT(run["perplexity"], 3072);
     EXPECT_EQ(run["tokens"], 1499);
-    EXPECT_GE(run["positions"].size(), 2);
+    ASSERT_EQ(run["positions"].size(), 2);
+    EXPECT_EQ(run["positions"][1]["begin"], 1024);
+    EXPECT_EQ(run["positions"][1]["end"], 1500);
+    // The same loss in another unit.
+    const double bits = run["loss"].get<double>() * 1499 / std::log(2.0);
+    EXPECT_NEAR(run["bits_per_byte"].get<double>() * run["bytes"].get<double>() / bits, 1, 1e-9);
+    EXPECT_GT(run["bytes"], 1499);
   }
+}
+
+TEST(EvalTest, PerplexityInRangesAsWanted) {
+  const std::string scratch = ScratchFolder();
+  const std::string file = scratch + "/report.json";
+  const std::string text = scratch + "/text.txt";
+  std::ofstream(text) << "It rained all day, and nobody came to the door. We went home.";
+  const ProgramResult result = RunEval(
+      {"perplexity", "--model", kDemo, "--text", text, "--buckets", "3,8,5000", "--json", file});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("61 bytes"));
+  EXPECT_THAT(result.out, HasSubstr("1..2"));
+  std::ifstream stream(file);
+  const auto report = nlohmann::json::parse(stream, nullptr, false);
+  const auto& run = report["runs"][0];
+  ASSERT_EQ(run["positions"].size(), 3) << report.dump();
+  double loss = 0;
+  for (const auto& range : run["positions"]) {
+    loss += std::log(range["perplexity"].get<double>()) * range["tokens"].get<double>();
+  }
+  EXPECT_NEAR(loss / run["tokens"].get<double>(), run["loss"].get<double>(), 1e-9);
+  EXPECT_EQ(run["bytes"], 61);
+  const ProgramResult bad =
+      RunEval({"perplexity", "--model", kDemo, "--text", text, "--buckets", "8,3"});
+  EXPECT_EQ(bad.exit_code, 2);
 }
 
 // What rounding states costs is far below what a text's perplexity is known to.
