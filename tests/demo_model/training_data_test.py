@@ -11,11 +11,11 @@ import unittest
 from pathlib import Path
 
 MODEL = Path(__file__).resolve().parents[2] / "model/demo"
-sys.path[:0] = [str(MODEL / "training"), str(MODEL)]
+sys.path.insert(0, str(MODEL))
 
-from catalogue import Catalogue, held_out, invented_name  # noqa: E402
-from facts import Fact, FactMaker  # noqa: E402
-from filler import Filler  # noqa: E402
+from training.catalogue import Catalogue, held_out, invented_name  # noqa: E402
+from training.facts import Fact, FactMaker  # noqa: E402
+from training.filler import Filler  # noqa: E402
 
 CATALOGUE = Catalogue(MODEL / "facts.txt")
 

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 import torch.multiprocessing as mp
 
-from catalogue import Catalogue
-from examples import TARGETS, Example, ExampleMaker, Shape, Tokens
-from filler import Filler
-from model import Batch
+from training.catalogue import Catalogue
+from training.examples import TARGETS, Example, ExampleMaker, Shape, Tokens
+from training.filler import Filler
+from training.model import Batch
 
 MOST_SUPERVISED_ROWS = 64  # of one target and example: memory and time grow with them
 

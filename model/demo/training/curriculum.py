@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from examples import Shape
+from training.examples import Shape
 
 GROUP, WINDOW = 16, 128  # what the model is served with
 

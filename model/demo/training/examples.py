@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import sentencepiece
 
-from attention_rules import cores_visible
-from catalogue import Catalogue
-from facts import NOT_STATED, PEOPLE, Fact, FactMaker, Wording
+from training.attention_rules import cores_visible
+from training.catalogue import Catalogue
+from training.facts import NOT_STATED, PEOPLE, Fact, FactMaker, Wording
 
 BOS, EOS = 1, 2
 LONGEST_BRANCH = 64  # tokens of question and answer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from catalogue import Catalogue, Phrasing, Relation, capitalised, invented_name
+from training.catalogue import Catalogue, Phrasing, Relation, capitalised, invented_name
 
 NOT_STATED = "not stated"
 

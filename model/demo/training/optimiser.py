@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-from model import Model
+from training.model import Model
 
 
 def _orthogonal(m: torch.Tensor) -> torch.Tensor:

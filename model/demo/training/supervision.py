@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-from model import Batch
+from training.model import Batch
 
 # layer -> what its first heads are taught, in order, and how many heads (see examples.TARGETS)
 HEADS: dict[int, tuple[tuple[str, int], ...]] = {

@@ -13,7 +13,6 @@ import argparse
 import json
 import math
 import random
-import sys
 import time
 from collections import deque
 from pathlib import Path
@@ -21,17 +20,15 @@ from pathlib import Path
 import torch
 import torch.multiprocessing as mp
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
-sys.path.insert(1, str(HERE.parent))
+from training.batches import BatchWorker, collate, maker
+from training.curriculum import GROUP, LEVELS, WINDOW, Mixture, draw_shape
+from training.examples import Shape
+from training.kernels import Kernels
+from training.model import Batch, Model, ModelConfig
+from training.optimiser import Optimiser
+from training.supervision import Teacher
 
-from batches import BatchWorker, collate, maker  # noqa: E402
-from curriculum import GROUP, LEVELS, WINDOW, Mixture, draw_shape  # noqa: E402
-from examples import Shape  # noqa: E402
-from kernels import Kernels  # noqa: E402
-from model import Batch, Model, ModelConfig  # noqa: E402
-from optimiser import Optimiser  # noqa: E402
-from supervision import Teacher  # noqa: E402
+HERE = Path(__file__).resolve().parent
 
 WORLD = 2
 AHEAD = 3  # batches asked for before they are needed
@@ -216,7 +213,7 @@ def main() -> None:
     add("--save-every", type=int, default=500)
     add("--context", type=int, default=131072)
     add("--model", default="{}", help="JSON: fields of ModelConfig that differ")
-    add("--data", default=str(HERE.parent), help="folder of facts.txt and tokenizer.model")
+    add("--data", default=str(HERE), help="folder of facts.txt and tokenizer.model")
     add("--cache", default="/tmp/longleaf-kernels", help="folder for the built kernels")
     add("--seed", type=int, default=1)
     a = parser.parse_args()

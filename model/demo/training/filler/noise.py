@@ -6,10 +6,10 @@ from __future__ import annotations
 import string
 from collections.abc import Iterator, Sequence
 
-from filler_english import capitalized
-from filler_grammar import Voice
-from filler_rules import RULES
-from filler_words import LISTS
+from training.filler.english import capitalized
+from training.filler.grammar import Voice
+from training.filler.rules import RULES
+from training.filler.words import LISTS
 
 _WORDS = [word for name in sorted(LISTS) for word in LISTS[name]]
 _PROSE = """

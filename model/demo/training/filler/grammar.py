@@ -21,7 +21,7 @@ import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from filler_english import INFLECTIONS, capitalized, with_article
+from training.filler.english import INFLECTIONS, capitalized, with_article
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from filler_grammar import Voice
-from filler_rules import RULES
+from training.filler.grammar import Voice
+from training.filler.rules import RULES
 
 _statement = {language: RULES[f"{language}_statement"] for language in ("py", "c", "js")}
 _head = {language: RULES[f"{language}_head"] for language in ("py", "c", "js")}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from filler_grammar import Voice
-from filler_rules import RULES
+from training.filler.grammar import Voice
+from training.filler.rules import RULES
 
 _key = RULES["key"]
 _VALUES: dict[str, Callable[[Voice], str]] = {

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from filler_common import COMMON
-from filler_free import FREE, WORDS
-from filler_grammar import Grammar, Person, Voice
-from filler_machine import CODE, DATA
-from filler_names import CITIES, COUNTRIES, MEN, NATIONS, RIVERS, SURNAMES, WOMEN
-from filler_prose import PROSE
-from filler_public import PUBLIC
-from filler_spoken import FOOTER, HELD_OUT, TALK
-from filler_technical import TECHNICAL
-from filler_words import LISTS
+from training.filler.common import COMMON
+from training.filler.free import FREE, WORDS
+from training.filler.grammar import Grammar, Person, Voice
+from training.filler.machine import CODE, DATA
+from training.filler.names import CITIES, COUNTRIES, MEN, NATIONS, RIVERS, SURNAMES, WOMEN
+from training.filler.prose import PROSE
+from training.filler.public import PUBLIC
+from training.filler.spoken import FOOTER, HELD_OUT, TALK
+from training.filler.technical import TECHNICAL
+from training.filler.words import LISTS
 
 _NAMES = {
     "man": MEN, "woman": WOMEN, "surname": SURNAMES, "city": CITIES, "country": COUNTRIES,

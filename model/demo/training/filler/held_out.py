@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from filler_grammar import Voice
-from filler_rules import RULES
+from training.filler.grammar import Voice
+from training.filler.rules import RULES
 
 
 def play(voice: Voice) -> Iterator[str]:

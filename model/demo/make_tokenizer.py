@@ -9,19 +9,16 @@ from __future__ import annotations
 import argparse
 import random
 import string
-import sys
 import tempfile
 from pathlib import Path
 
 import sentencepiece
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
-sys.path.insert(1, str(HERE.parent))
+from training.catalogue import Catalogue, invented_name
+from training.facts import NOT_STATED, FactMaker
+from training.filler import Filler
 
-from catalogue import Catalogue, invented_name  # noqa: E402
-from facts import NOT_STATED, FactMaker  # noqa: E402
-from filler import Filler  # noqa: E402
+HERE = Path(__file__).resolve().parent
 
 _ACCENTED = "áàâäãåæçéèêëíîïñóôöõøœßúûüÿÁÄÅÇÉÖØÜ€£°–—‘’“”…"
 
@@ -29,7 +26,7 @@ _ACCENTED = "áàâäãåæçéèêëíîïñóôöõøœßúûüÿÁÄÅÇÉÖ�
 def corpus(documents: int, seed: int):
     """Lines of statements, questions, answers and filler."""
     rng = random.Random(seed)
-    catalogue, filler = Catalogue(HERE.parent / "facts.txt"), Filler(random.Random(seed))
+    catalogue, filler = Catalogue(HERE / "facts.txt"), Filler(random.Random(seed))
     for _ in range(documents):
         maker = FactMaker(catalogue, rng)
         for fact in maker.facts(12):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from filler_english import capitalized
-from filler_grammar import Person, Voice
-from filler_rules import RULES
+from training.filler.english import capitalized
+from training.filler.grammar import Person, Voice
+from training.filler.rules import RULES
 
 
 def email(voice: Voice) -> Iterator[str]:

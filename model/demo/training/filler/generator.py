@@ -9,7 +9,7 @@ is a run of pieces in one style, and comes back to the same few people and towns
 from grammars and lists of ordinary words: what is said in it is about no invented name, so it
 distracts from the facts but never contradicts them.
 
-To read samples: python3 filler.py [STYLE ...]
+To read samples: python3 -m training.filler.generator [STYLE ...]
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 
-from filler_code import code, queries
-from filler_data import csv, json_lines, log, outline, settings, table
-from filler_grammar import Voice
-from filler_held_out import markup, play, ship_log, subtitles
-from filler_noise import (boilerplate, foreign, garbled, mixed, pseudo_words,
+from training.filler.code import code, queries
+from training.filler.data import csv, json_lines, log, outline, settings, table
+from training.filler.grammar import Voice
+from training.filler.held_out import markup, play, ship_log, subtitles
+from training.filler.noise import (boilerplate, foreign, garbled, mixed, pseudo_words,
                           random_characters, word_salad)
-from filler_rules import set_scene
-from filler_styles import Style, lines, prose, spaced_out, without_stops
-from filler_talk import chat, email, letter, poem
+from training.filler.rules import set_scene
+from training.filler.styles import Style, lines, prose, spaced_out, without_stops
+from training.filler.talk import chat, email, letter, poem
 
 STYLES: dict[str, Style] = {
     "novel": prose("novel", heading="chapter"),
