@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <cstdint>
 
-inline constexpr int kRows = 32;       // query rows of a block
-inline constexpr int kChunk = 64;      // keys taken at a time
-inline constexpr int kKeyMultiple = 8; // keys are computed in multiples of this
+inline constexpr int kRows = 32;        // query rows of a block
+inline constexpr int kChunk = 64;       // keys taken at a time
+inline constexpr int kKeyMultiple = 8;  // keys are computed in multiples of this
 
 inline constexpr int64_t RoundUp(int64_t n, int64_t multiple) {
   return (n + multiple - 1) / multiple * multiple;
@@ -17,9 +17,9 @@ inline constexpr int64_t RoundUp(int64_t n, int64_t multiple) {
 // A range of keys that a block visits: cores, or raw tokens. Row r sees low[r]
 // <= key < high[r].
 struct Segment {
-  int64_t base;  // where key 0 lies among the rows of the key buffers
-  int64_t first; // even
-  int64_t last;  // one past
+  int64_t base;   // where key 0 lies among the rows of the key buffers
+  int64_t first;  // even
+  int64_t last;   // one past
   int32_t low_max, high_min;
   alignas(64) int32_t low[kRows], high[kRows];
 };
@@ -35,26 +35,24 @@ struct Block {
 // key buffers.
 struct Sequence {
   int64_t tokens, document, group, raw;
-  const int32_t *cores_visible;
-  const int32_t *branch_start;
+  const int32_t* cores_visible;
+  const int32_t* branch_start;
 };
 
 // Row r of `block` sees the keys from low(r) to below high(r), all of them in
 // [first, last).
 template <typename Low, typename High>
-inline void AddSegment(int64_t base, int64_t first, int64_t last,
-                       const Low &low, const High &high, Block *block) {
-  if (first >= last)
-    return;
-  Segment &segment = block->segment[block->segments++];
+inline void AddSegment(int64_t base, int64_t first, int64_t last, const Low& low, const High& high,
+                       Block* block) {
+  if (first >= last) return;
+  Segment& segment = block->segment[block->segments++];
   segment.base = base;
   segment.first = first - first % 2;
   segment.last = last;
   const int32_t rows = static_cast<int32_t>(block->rows);
   int32_t low_max = 0, high_min = INT32_MAX;
   for (int32_t row = 0; row < kRows; ++row) {
-    const int32_t from = row < rows ? low(row) : 0,
-                  to = row < rows ? high(row) : 0;
+    const int32_t from = row < rows ? low(row) : 0, to = row < rows ? high(row) : 0;
     segment.low[row] = from;
     segment.high[row] = to;
     low_max = std::max(low_max, from);
@@ -64,11 +62,10 @@ inline void AddSegment(int64_t base, int64_t first, int64_t last,
   segment.high_min = high_min;
 }
 
-inline void SetSegments(const Sequence &sequence, Block *block) {
+inline void SetSegments(const Sequence& sequence, Block* block) {
   const bool document = block->first < sequence.document;
   const int32_t rows = static_cast<int32_t>(block->rows);
-  const int32_t past_first = static_cast<int32_t>(block->first) + 1,
-                past = past_first - 1 + rows;
+  const int32_t past_first = static_cast<int32_t>(block->first) + 1, past = past_first - 1 + rows;
   const int32_t document_end = static_cast<int32_t>(sequence.document);
   const int32_t group = static_cast<int32_t>(sequence.group);
   int32_t cores[kRows], starts[kRows];
@@ -92,20 +89,17 @@ inline void SetSegments(const Sequence &sequence, Block *block) {
   if (document) {
     AddSegment(sequence.raw, fewest * group, past, window, past_row, block);
   } else {
-    AddSegment(sequence.raw, fewest * group, document_end, window,
-               whole_document, block);
+    AddSegment(sequence.raw, fewest * group, document_end, window, whole_document, block);
     AddSegment(sequence.raw, first_start, past, start, past_row, block);
   }
 }
 
 // Calls work(block) for every block of the sequence.
 template <typename Work>
-inline void ForEachBlock(const Sequence &sequence, const Work &work) {
+inline void ForEachBlock(const Sequence& sequence, const Work& work) {
   Block block;
-  for (block.first = 0; block.first < sequence.tokens;
-       block.first += block.rows) {
-    const int64_t end =
-        block.first < sequence.document ? sequence.document : sequence.tokens;
+  for (block.first = 0; block.first < sequence.tokens; block.first += block.rows) {
+    const int64_t end = block.first < sequence.document ? sequence.document : sequence.tokens;
     block.rows = std::min<int64_t>(kRows, end - block.first);
     SetSegments(sequence, &block);
     work(block);
@@ -116,15 +110,13 @@ inline void ForEachBlock(const Sequence &sequence, const Work &work) {
 // `keys` may reach past the end of the segment, to a multiple of kKeyMultiple:
 // such keys are hidden from every row.
 template <typename Work>
-inline void ForEachChunk(const Block &block, const Work &work) {
+inline void ForEachChunk(const Block& block, const Work& work) {
   for (int i = 0; i < block.segments; ++i) {
-    const Segment &segment = block.segment[i];
+    const Segment& segment = block.segment[i];
     for (int64_t key = segment.first; key < segment.last; key += kChunk) {
-      work(
-          segment, key,
-          RoundUp(std::min<int64_t>(kChunk, segment.last - key), kKeyMultiple));
+      work(segment, key, RoundUp(std::min<int64_t>(kChunk, segment.last - key), kKeyMultiple));
     }
   }
 }
 
-#endif // LONGLEAF_MODEL_DEMO_TRAINING_BLOCKS_H_
+#endif  // LONGLEAF_MODEL_DEMO_TRAINING_BLOCKS_H_
