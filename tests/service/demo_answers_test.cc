@@ -1,5 +1,8 @@
 // The demonstration through the real server and client, as a visitor runs it: exact greedy answers,
 // the same after a restart with nothing read twice, and the control that must fail.
+//
+// The answers are those of tests/golden/demo, which has a command that computes them for another
+// model, apart from this code. What must be true of any built-in model stands here.
 
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -7,13 +10,12 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <string>
-#include <utility>
 #include <vector>
 
 namespace longleaf {
@@ -25,30 +27,68 @@ const char kBin[] = LONGLEAF_BINARY_DIR "/bin/";
 // As the recorded answers were computed, but for the precision of a float.
 const std::vector<std::string> kExact = {"--weights", "f32", "--state-dtype", "f32"};
 const char kDemo[] = LONGLEAF_SOURCE_DIR "/model/demo";
+const char kRecorded[] = LONGLEAF_SOURCE_DIR "/tests/golden/demo/answers.tsv";
+const char kNotStated[] = "not stated";
+
+// What a built-in model has to be good for: questions that it answers as the document does, and
+// stated facts that it may know by its window alone, which would be no control.
+constexpr int kLeastRight = 12;
+constexpr int kMostRightByWindow = 2;
+// Logits. A choice of tokens this close may fall either way in float32.
+constexpr double kUndecided = 0.002;
 
 struct Case {
   std::string question;
   std::string truth;   // what the document says
   std::string answer;  // what the model says with its core tokens
-  std::string window;  // and what with its window alone
+  double margin;       // by how much the closest of its tokens was decided, in logits
+  std::string window;  // what it says with its window alone
+  double window_margin;
 };
 
-// Recorded from an implementation of its own in float64, tests/golden/demo/README.md.
+std::vector<std::string> Split(const std::string& line) {
+  std::vector<std::string> fields;
+  std::istringstream stream(line);
+  for (std::string field; std::getline(stream, field, '\t');) {
+    fields.push_back(field);
+  }
+  return fields;
+}
+
+std::vector<std::string> Lines(const std::string& path) {
+  std::ifstream file(path);
+  EXPECT_TRUE(file) << path;
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(file, line);) {
+    lines.push_back(line);
+  }
+  return lines;
+}
+
 std::vector<Case> Cases() {
-  std::ifstream file(LONGLEAF_SOURCE_DIR "/tests/golden/demo/answers.tsv");
   std::vector<Case> cases;
-  std::string line;
-  while (std::getline(file, line)) {
-    std::array<std::string, 4> fields;
-    size_t at = 0;
-    for (std::string& field : fields) {
-      const size_t tab = line.find('\t', at);
-      field = line.substr(at, tab - at);
-      at = tab == std::string::npos ? line.size() : tab + 1;
+  for (const std::string& line : Lines(kRecorded)) {
+    if (line.starts_with('#')) {
+      continue;
     }
-    cases.push_back({fields[0], fields[1], fields[2], fields[3]});
+    const std::vector<std::string> fields = Split(line);
+    if (fields.size() != 6) {
+      ADD_FAILURE() << kRecorded << ": " << line;
+      continue;
+    }
+    cases.push_back(
+        {fields[0], fields[1], fields[2], std::stod(fields[3]), fields[4], std::stod(fields[5])});
   }
   return cases;
+}
+
+// Of the model, from its config.json: what sees its window and nothing before it.
+std::string WindowAlone() {
+  std::ifstream file(std::string(kDemo) + "/config.json");
+  const json config = json::parse(file, nullptr, false);
+  const json window = config.is_object() ? config["cca"]["window"] : json();
+  EXPECT_TRUE(window.is_number_integer());
+  return "streaming:sinks=0,w=" + window.dump();
 }
 
 // longleafd as a child process.
@@ -146,7 +186,7 @@ class DemoAnswersTest : public ::testing::Test {
         (std::filesystem::temp_directory_path() / "longleaf-demo-XXXXXX").string();
     ASSERT_NE(mkdtemp(pattern.data()), nullptr);
     directory_ = pattern;
-    ASSERT_GE(Cases().size(), 12u);
+    ASSERT_GE(Cases().size(), static_cast<size_t>(kLeastRight));
   }
   void TearDown() override {
     std::error_code ignored;
@@ -160,6 +200,34 @@ class DemoAnswersTest : public ::testing::Test {
   std::string directory_;
 };
 
+// Of the records alone, so that what the other tests hold the server to is worth holding.
+TEST_F(DemoAnswersTest, TheRecordsAreOfThisModelAndItIsGoodForSomething) {
+  const std::vector<std::string> sums = Lines(std::string(kDemo) + "/SHA256SUMS");
+  const std::string first = Lines(kRecorded).at(0);
+  const std::string sum = first.substr(first.rfind(' ') + 1);
+  EXPECT_EQ(std::count(sums.begin(), sums.end(), sum + "  model.safetensors"), 1)
+      << "of another model; run tests/golden/demo/make.py";
+  const std::vector<std::string> questions = Lines(std::string(kDemo) + "/questions.tsv");
+  const std::vector<Case> cases = Cases();
+  ASSERT_EQ(questions.size(), cases.size());
+  int right = 0;
+  int by_window = 0;
+  int undecided = 0;
+  for (size_t i = 0; i < cases.size(); ++i) {
+    const Case& c = cases[i];
+    const std::vector<std::string> fields = Split(questions[i]);
+    ASSERT_EQ(fields.size(), 3u);
+    EXPECT_EQ(fields[1], c.question);
+    EXPECT_EQ(fields[2], c.truth);
+    right += c.answer == c.truth ? 1 : 0;
+    by_window += c.truth != kNotStated && c.window == c.truth ? 1 : 0;
+    undecided += (c.margin < kUndecided ? 1 : 0) + (c.window_margin < kUndecided ? 1 : 0);
+  }
+  EXPECT_GE(right, kLeastRight);
+  EXPECT_LE(by_window, kMostRightByWindow);
+  EXPECT_LE(undecided, 1);
+}
+
 TEST_F(DemoAnswersTest, ExactAnswersBeforeAndAfterARestart) {
   std::vector<std::string> first;
   {
@@ -167,7 +235,9 @@ TEST_F(DemoAnswersTest, ExactAnswersBeforeAndAfterARestart) {
     Upload(daemon);
     for (const Case& c : Cases()) {
       const json answer = Client(daemon.address(), {"ask", "documents/demo", c.question});
-      EXPECT_EQ(answer.value("text", ""), c.answer) << c.question;
+      if (c.margin >= kUndecided) {
+        EXPECT_EQ(answer.value("text", ""), c.answer) << c.question;
+      }
       EXPECT_EQ(answer.value("state_tier", ""), "memory");
       first.push_back(answer.value("text", ""));
     }
@@ -181,57 +251,50 @@ TEST_F(DemoAnswersTest, ExactAnswersBeforeAndAfterARestart) {
     EXPECT_EQ(answer.value("state_tier", ""), i == 0 ? "disk" : "memory");
     EXPECT_EQ(answer.value("tokens_prefilled", int64_t{-1}),
               answer.value("question_tokens", int64_t{-2}));
-    EXPECT_GT(answer.value("tokens_reused", int64_t{0}), 13'000);
+    EXPECT_EQ(answer.value("tokens_reused", int64_t{0}),
+              answer.value("document_tokens", int64_t{0}) + 1);  // and BOS
     EXPECT_GT(answer.value("ttft_seconds", 0.0), 0.0);
   }
   EXPECT_EQ(daemon.Terminate(), 0);
 }
 
-// By how much the likeliest token of an answer beat the next one, at the closest of its tokens, in
-// nats.
-double Margin(const json& answer) {
-  double margin = 1e9;
-  for (const json& token : answer["logprobs"]) {
-    const json& top = token["top"];
-    margin = std::min(margin, top[0].value("logprob", 0.0) - top[1].value("logprob", 0.0));
-  }
-  return margin;
-}
-
-// Rounding weights and states moves no answer but those that f32 itself can hardly decide: it finds
-// "Thursday" and "not stated" alike, 0.004 nats apart, for a fact that the document does not have.
+// Rounding weights and states moves no answer but those that float32 itself could hardly decide.
+// The fewer bits, the more of them; how many is the measure of what a format costs.
 TEST_F(DemoAnswersTest, TheSameAnswersFromEveryFormat) {
-  constexpr double kTie = 0.05;
-  std::vector<bool> ties;
-  for (const auto& [weights, state] : std::vector<std::pair<std::string, std::string>>{
-           {"f32", "f32"}, {"int8", "bf16"}, {"int8", "int8"}, {"int4", "bf16"}}) {
-    Daemon daemon(directory_ + "/" + weights + state,
-                  {"--weights", weights, "--state-dtype", state});
+  struct Format {
+    std::string weights;
+    std::string state;
+    double moves;  // logits: what rounding may move
+  };
+  for (const Format& format :
+       std::vector<Format>{{"int8", "bf16", 0.1}, {"int8", "int8", 0.1}, {"int4", "bf16", 0.5}}) {
+    SCOPED_TRACE(format.weights + " weights, " + format.state + " states");
+    Daemon daemon(directory_ + "/" + format.weights + format.state,
+                  {"--weights", format.weights, "--state-dtype", format.state});
     Upload(daemon);
     const std::vector<Case> cases = Cases();
-    for (size_t i = 0; i < cases.size(); ++i) {
-      const json answer =
-          Client(daemon.address(), {"ask", "documents/demo", "--logprobs", "2", cases[i].question});
-      if (weights == "f32") {
-        ties.push_back(Margin(answer) < kTie);
-        EXPECT_EQ(answer.value("text", ""), cases[i].answer);
-      } else if (!ties[i]) {
-        EXPECT_EQ(answer.value("text", ""), cases[i].answer)
-            << weights << " weights, " << state << " states: " << cases[i].question;
+    int firm = 0;
+    for (const Case& c : cases) {
+      if (c.margin < format.moves) {
+        continue;
       }
+      ++firm;
+      const json answer = Client(daemon.address(), {"ask", "documents/demo", c.question});
+      EXPECT_EQ(answer.value("text", ""), c.answer) << c.question;
     }
+    EXPECT_GE(3 * firm, 2 * static_cast<int>(cases.size()));
   }
-  EXPECT_LE(std::count(ties.begin(), ties.end(), true), 1);
 }
 
-TEST_F(DemoAnswersTest, TheWindowAloneKnowsNoneOfThem) {
-  Daemon daemon(directory_, {"--attention", "streaming:sinks=0,w=64"});
+TEST_F(DemoAnswersTest, TheWindowAloneAnswersAsRecordedToo) {
+  std::vector<std::string> flags = kExact;
+  flags.insert(flags.end(), {"--attention", WindowAlone()});
+  Daemon daemon(directory_, flags);
   Upload(daemon);
   for (const Case& c : Cases()) {
-    const json answer = Client(daemon.address(), {"ask", "documents/demo", c.question});
-    EXPECT_EQ(answer.value("text", ""), c.window) << c.question;
-    if (c.truth != "not stated") {
-      EXPECT_NE(answer.value("text", ""), c.truth) << c.question;
+    if (c.window_margin >= kUndecided) {
+      const json answer = Client(daemon.address(), {"ask", "documents/demo", c.question});
+      EXPECT_EQ(answer.value("text", ""), c.window) << c.question;
     }
   }
 }
