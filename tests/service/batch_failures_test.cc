@@ -59,11 +59,18 @@ TEST_F(BatchAskTest, WhatIsWrongWithTheRequestEndsTheCallBeforeAnythingStarts) {
 }
 
 TEST_F(BatchAskTest, AQuestionThatFailsLeavesTheOthersAlone) {
-  options_.state_memory_bytes = int64_t{8} << 20;
+  Start();
+  const v1::Model model = GetModel();
+  Stop();
+  // Room for a short document and some short answers, and an answer that would take more.
+  options_.state_memory_bytes =
+      12 * model.state_bytes_fixed() + static_cast<int64_t>(3000 * model.state_bytes_per_token());
+  const int tokens = static_cast<int>(1.5 * static_cast<double>(options_.state_memory_bytes) /
+                                      model.state_bytes_per_token());
   Start();
   UploadAndWait("doc", Filler(2'000));
   v1::BatchAskRequest request = Batch("doc", 3);
-  MakeLong(15'000, request.mutable_questions(1)->mutable_sampling());
+  MakeLong(tokens, request.mutable_questions(1)->mutable_sampling());
   const Result result = BatchAsk(request);
   ASSERT_TRUE(result.status.ok()) << result.status.error_message();
   EXPECT_ERROR(result.answers[1].status, RESOURCE_EXHAUSTED, "OUT_OF_MEMORY");

@@ -38,7 +38,7 @@ class BatchAskTest : public ServerTest {
     }
     return request;
   }
-  // Any token is as likely as another at this temperature: the end of text comes once in 3072.
+  // Any token is as likely as another at this temperature: the end of text comes once in thousands.
   static void MakeLong(int tokens, v1::Sampling* sampling) {
     sampling->set_max_tokens(tokens);
     sampling->set_temperature(100);

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "model/config.h"
 #include "tests/service/server_fixture.h"
 
 namespace longleaf::service {
@@ -221,7 +222,7 @@ TEST_F(ContractTest, SamplingIsReproducibleBySeed) {
   v1::AskRequest request;
   request.set_document("documents/doc");
   request.set_question("Where did they go?");
-  request.mutable_sampling()->set_temperature(1.5f);
+  request.mutable_sampling()->set_temperature(100);
   request.mutable_sampling()->set_seed(42);
   request.mutable_sampling()->set_logprobs(3);
   const Answer first = Ask(request);
@@ -245,15 +246,19 @@ TEST_F(ContractTest, SamplingIsReproducibleBySeed) {
 
 TEST_F(ContractTest, ModelSaysWhatADocumentCosts) {
   Start();
-  grpc::ClientContext context;
-  v1::Model model;
-  ASSERT_TRUE(models_->GetModel(&context, v1::GetModelRequest(), &model).ok());
-  EXPECT_EQ(model.context_length(), 16384);
-  EXPECT_EQ(model.attention(), "cca:g=8,w=64,heads=query");
+  const v1::Model model = GetModel();
+  const auto config = model::Config::Load(options_.model_path);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(model.context_length(), config->context);
+  EXPECT_EQ(model.attention(), config->policy.ToString());
   EXPECT_FALSE(model.attention_overridden());
-  // 4 layers, keys and values, 6 heads of 32, f32: a core token for every 8 tokens.
-  EXPECT_DOUBLE_EQ(model.full_cache_bytes_per_token(), 4.0 * 2 * 6 * 32 * 4);
-  EXPECT_DOUBLE_EQ(model.state_bytes_per_token(), 4.0 * 2 * 6 * 32 * 4 / 8);
+  // In every layer keys and values of every head, f32; a core token for every group.
+  const auto per_token = static_cast<double>(config->layers * 2 * config->kv_heads *
+                                             config->head_dim * int64_t{sizeof(float)});
+  EXPECT_DOUBLE_EQ(model.full_cache_bytes_per_token(), per_token);
+  ASSERT_EQ(config->query_heads, config->kv_heads);
+  EXPECT_DOUBLE_EQ(model.state_bytes_per_token(),
+                   per_token / static_cast<double>(config->policy.group));
   EXPECT_EQ(model.fingerprint().size(), 64u);
 }
 

@@ -15,7 +15,7 @@
 namespace longleaf::service {
 namespace {
 
-// Of model/demo/questions.tsv: answers with a margin, so rounding does not decide them.
+// Of model/demo/questions.tsv.
 constexpr const char* kQuestions[] = {
     "How many people live in the village of Drentdale?",
     "Where does the ship Sekara sail from?",
@@ -34,7 +34,7 @@ class ManyReadersTest : public ServerTest {
     return request;
   }
 
-  // Any token is as likely as another at this temperature: the end of text comes once in 3072.
+  // Any token is as likely as another at this temperature: the end of text comes once in thousands.
   static v1::AskRequest LongAnswer(const std::string& id, int tokens, uint64_t seed = 3) {
     v1::AskRequest request = Request(id, kQuestion);
     request.mutable_sampling()->set_max_tokens(tokens);

@@ -178,6 +178,14 @@ v1::Document ServerTest::Get(const std::string& id) {
   return document;
 }
 
+v1::Model ServerTest::GetModel() {
+  grpc::ClientContext context;
+  v1::Model model;
+  const grpc::Status status = models_->GetModel(&context, v1::GetModelRequest(), &model);
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  return model;
+}
+
 double ServerTest::Metric(const std::string& name_and_labels) {
   std::istringstream lines(Scrape(server_->metrics_address()));
   std::string line;

@@ -60,6 +60,7 @@ class ServerTest : public ::testing::Test {
   Answer Ask(const v1::AskRequest& request);
   Answer Ask(const std::string& id, const std::string& question);
   v1::Document Get(const std::string& id);
+  v1::Model GetModel();
   double Metric(const std::string& name_and_labels);
 
   static std::string DemoDocument();

@@ -2,6 +2,7 @@
 // stored one answers as the live one did, and that states of another type are not touched.
 #include <string>
 
+#include "model/config.h"
 #include "tests/service/server_fixture.h"
 
 namespace longleaf::service {
@@ -9,25 +10,23 @@ namespace {
 
 constexpr char kQuestion[] = "What stood by the road?";
 
-class StateTypesTest : public ServerTest, public ::testing::WithParamInterface<const char*> {
- protected:
-  v1::Model GetModel() {
-    grpc::ClientContext context;
-    v1::Model model;
-    EXPECT_TRUE(models_->GetModel(&context, v1::GetModelRequest(), &model).ok());
-    return model;
-  }
-};
+class StateTypesTest : public ServerTest, public ::testing::WithParamInterface<const char*> {};
 
 TEST_P(StateTypesTest, AStoredStateAnswersAsTheLiveOneDid) {
   options_.state_dtype = GetParam();
   Start();
   const v1::Model model = GetModel();
   EXPECT_EQ(model.state_dtype(), GetParam());
-  // 4 layers, keys and values, 6 heads of 32: a core token for every 8 tokens.
-  const double row = std::string(GetParam()) == "int8" ? 32 + 4 : 32 * 2;
-  EXPECT_DOUBLE_EQ(model.full_cache_bytes_per_token(), 4.0 * 2 * 6 * row);
-  EXPECT_DOUBLE_EQ(model.state_bytes_per_token(), 4.0 * 2 * 6 * row / 8);
+  const auto config = model::Config::Load(options_.model_path);
+  ASSERT_TRUE(config.ok()) << config.status();
+  // In every layer keys and values of every head; a core token for every group.
+  const int64_t row =
+      std::string(GetParam()) == "int8" ? config->head_dim + 4 : config->head_dim * 2;
+  const auto per_token = static_cast<double>(config->layers * 2 * config->kv_heads * row);
+  EXPECT_DOUBLE_EQ(model.full_cache_bytes_per_token(), per_token);
+  ASSERT_EQ(config->query_heads, config->kv_heads);
+  EXPECT_DOUBLE_EQ(model.state_bytes_per_token(),
+                   per_token / static_cast<double>(config->policy.group));
 
   UploadAndWait("doc", Filler(20'000));
   const Answer live = Ask("doc", kQuestion);

@@ -53,7 +53,9 @@ TEST(Config, ReadsLlama) {
 TEST(Config, ReadsTheDemoModel) {
   const auto config = Config::Load(std::string(LONGLEAF_SOURCE_DIR) + "/model/demo");
   ASSERT_TRUE(config.ok()) << config.status();
-  EXPECT_EQ(config->policy, kernels::AttentionPolicy::Cca(8, 64, kernels::CoreHeads::kQuery));
+  EXPECT_EQ(config->policy.kind, kernels::AttentionPolicy::Kind::kCca);
+  EXPECT_EQ(config->policy.core_heads, kernels::CoreHeads::kQuery);
+  EXPECT_TRUE(config->policy.Validate().ok());
   EXPECT_TRUE(config->tuned_for_cca);
   EXPECT_THAT(config->unknown_keys, IsEmpty());
 }

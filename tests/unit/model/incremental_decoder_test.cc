@@ -7,12 +7,12 @@
 namespace longleaf::model {
 namespace {
 
-constexpr int32_t kByte0 = 3;  // id of <0x00> in the demo model
+constexpr int32_t kByte0 = 3;  // id of <0x00>
 
 class IncrementalDecoderTest : public testing::Test {
  protected:
   void SetUp() override {
-    tokenizer_ = LoadTokenizer("model/demo/tokenizer.model");
+    tokenizer_ = LoadTokenizer(kProse);
     ASSERT_NE(tokenizer_, nullptr);
     for (int32_t id = 0; id < tokenizer_->vocab_size(); ++id) {
       if (tokenizer_->PieceName(id) == "▁the") the_ = id;
@@ -64,7 +64,7 @@ TEST_F(IncrementalDecoderTest, ReplacesWhatCannotBecomeACharacter) {
 }
 
 TEST_F(IncrementalDecoderTest, IdsWithoutText) {
-  EXPECT_THAT(Deltas({1, 2, -1, 3072, 1 << 30}), ElementsAre("", "", "", "", "", ""));
+  EXPECT_THAT(Deltas({1, 2, -1, kProsePieces, 1 << 30}), ElementsAre("", "", "", "", "", ""));
 }
 
 TEST_F(IncrementalDecoderTest, ReadyForAnotherTextAfterFlush) {
@@ -78,7 +78,7 @@ TEST_F(IncrementalDecoderTest, EveryDeltaIsUtf8AndTogetherTheyAreDecode) {
   for (int i = 0; i < 5000; ++i) {
     std::vector<int32_t> ids;
     for (uint32_t n = random.Below(20); n > 0; --n) {
-      ids.push_back(static_cast<int32_t>(random.Below(3) == 0 ? random.Below(3080)
+      ids.push_back(static_cast<int32_t>(random.Below(3) == 0 ? random.Below(kProsePieces + 8)
                                                               : Byte(0x70) + random.Below(0x90)));
     }
     std::string all;

@@ -77,7 +77,7 @@ TEST(PromptFileTest, SaysWhatIsWrong) {
 class PromptTest : public testing::Test {
  protected:
   void SetUp() override {
-    tokenizer_ = LoadTokenizer("model/demo/tokenizer.model");
+    tokenizer_ = LoadTokenizer(kProse);
     ASSERT_NE(tokenizer_, nullptr);
   }
   Prompt Make(const PromptFile& file) {
@@ -103,7 +103,6 @@ TEST_F(PromptTest, OnlyTheFirstTextHasTheDummySpace) {
 TEST_F(PromptTest, QuestionIsOneContinuingText) {
   const auto file = PromptFile::Load(LONGLEAF_SOURCE_DIR "/model/demo");
   ASSERT_TRUE(file.ok()) << file.status();
-  EXPECT_EQ(file->max_answer_tokens, 16);
   const auto ids = Make(*file).QuestionIds("Who is it?");
   ASSERT_TRUE(ids.ok());
   EXPECT_EQ(tokenizer_->Decode(*ids), "\nQuestion: Who is it?\nAnswer:");

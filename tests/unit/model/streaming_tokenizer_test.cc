@@ -108,7 +108,7 @@ TEST_P(StreamingTest, TextWithoutASafePlaceIsCutAllTheSame) {
 INSTANTIATE_TEST_SUITE_P(Models, StreamingTest, testing::ValuesIn(kModels), CaseName);
 
 TEST(StreamingTokenizerTest, SaysWhereTheTextStopsBeingUtf8) {
-  const auto tokenizer = LoadTokenizer("model/demo/tokenizer.model");
+  const auto tokenizer = LoadTokenizer(kProse);
   for (size_t chunk = 1; chunk < 8; ++chunk) {
     const std::string text = "héllo \xE2\x82 world";  // a character cut short at byte 7
     StreamingTokenizer stream(tokenizer.get(), Start::kFirst, 100);
@@ -129,7 +129,7 @@ TEST(StreamingTokenizerTest, SaysWhereTheTextStopsBeingUtf8) {
 }
 
 TEST(StreamingTokenizerTest, GivesTokensOutAsItGoes) {
-  const auto tokenizer = LoadTokenizer("model/demo/tokenizer.model");
+  const auto tokenizer = LoadTokenizer(kProse);
   StreamingTokenizer stream(tokenizer.get(), Start::kFirst);
   std::vector<Token> tokens;
   ASSERT_TRUE(stream.Feed("the cat and the ", &tokens).ok());

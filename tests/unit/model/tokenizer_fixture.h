@@ -36,6 +36,10 @@ inline const ModelCase kModels[] = {
     {"tests/golden/tokenizers/unigram_rules.model", true, ""},
 };
 
+// One that stays as it is, for tests that name its pieces; <0x00> is piece 3.
+inline constexpr char kProse[] = "tests/golden/tokenizers/bpe_prose.model";
+inline constexpr int32_t kProsePieces = 3072;
+
 inline std::string CaseName(const testing::TestParamInfo<ModelCase>& info) {
   const std::string path = info.param.path;
   if (path.starts_with("model/demo")) return "demo";

@@ -204,24 +204,29 @@ TEST_P(TokenizerModelTest, RefusesWhatIsNotUtf8AndSaysWhere) {
 
 INSTANTIATE_TEST_SUITE_P(Models, TokenizerModelTest, testing::ValuesIn(kModels), CaseName);
 
-TEST(TokenizerTest, DemoModel) {
-  auto tokenizer = Tokenizer::Load(LONGLEAF_SOURCE_DIR "/model/demo");
+TEST(TokenizerTest, LoadsFromAFolder) {
+  const auto tokenizer = Tokenizer::Load(LONGLEAF_SOURCE_DIR "/model/demo");
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
-  const Tokenizer& demo = **tokenizer;
-  EXPECT_EQ(demo.vocab_size(), 3072);
-  EXPECT_EQ(demo.bos_id(), 1);
-  EXPECT_THAT(demo.eos_ids(), ElementsAre(2));
+  EXPECT_EQ((*tokenizer)->digest(), LoadTokenizer("model/demo/tokenizer.model")->digest());
+}
+
+TEST(TokenizerTest, Pieces) {
+  const auto tokenizer = LoadTokenizer(kProse);
+  ASSERT_NE(tokenizer, nullptr);
+  EXPECT_EQ(tokenizer->vocab_size(), kProsePieces);
+  EXPECT_EQ(tokenizer->bos_id(), 1);
+  EXPECT_THAT(tokenizer->eos_ids(), ElementsAre(2));
   const auto names = [&](std::string_view text, Start start) {
     std::vector<std::string> out;
-    const auto tokens = demo.Encode(text, start);
-    for (const Token& token : *tokens) out.emplace_back(demo.PieceName(token.id));
+    const auto tokens = tokenizer->Encode(text, start);
+    for (const Token& token : *tokens) out.emplace_back(tokenizer->PieceName(token.id));
     return out;
   };
   EXPECT_THAT(names("the <s>", Start::kFirst), ElementsAre("▁the", "▁", "<0x3C>", "s", "<0x3E>"));
   EXPECT_THAT(names("the", Start::kContinuation), ElementsAre("the"));
   EXPECT_THAT(names(" the", Start::kContinuation), ElementsAre("▁the"));
   EXPECT_THAT(names("", Start::kFirst), ElementsAre());
-  const auto tokens = demo.Encode("é x", Start::kFirst);
+  const auto tokens = tokenizer->Encode("é x", Start::kFirst);
   ASSERT_TRUE(tokens.ok());
   // "▁" stands alone and is empty, the first byte of é is, the second is the character.
   ASSERT_EQ(tokens->size(), 5u);
@@ -241,18 +246,18 @@ TEST(TokenizerTest, LoadNamesTheFile) {
 }
 
 TEST(TokenizerTest, RefusesOptionsThatDoNotFit) {
-  const std::string bytes = ReadSourceFile("model/demo/tokenizer.model");
+  const std::string bytes = ReadSourceFile(kProse);
   TokenizerOptions options;
-  options.model_vocab_size = 3071;
-  const auto larger = Tokenizer::Parse(bytes, "demo", options);
+  options.model_vocab_size = kProsePieces - 1;
+  const auto larger = Tokenizer::Parse(bytes, kProse, options);
   EXPECT_THAT(std::string(larger.status().message()), HasSubstr("3072 pieces"));
   options.model_vocab_size = 4000;
-  EXPECT_TRUE(Tokenizer::Parse(bytes, "demo", options).ok());
+  EXPECT_TRUE(Tokenizer::Parse(bytes, kProse, options).ok());
   options.eos_ids = {10};  // a byte piece
-  EXPECT_THAT(std::string(Tokenizer::Parse(bytes, "demo", options).status().message()),
+  EXPECT_THAT(std::string(Tokenizer::Parse(bytes, kProse, options).status().message()),
               HasSubstr("<0x07>"));
   options.eos_ids = {0};
-  EXPECT_FALSE(Tokenizer::Parse(bytes, "demo", options).ok());
+  EXPECT_FALSE(Tokenizer::Parse(bytes, kProse, options).ok());
 }
 
 TEST(TokenizerTest, DigestTellsTokenizersApart) {
