@@ -109,6 +109,12 @@ megabytes() {
   printf '%d.%d MB' $((tenths / 10)) $((tenths % 10))
 }
 
+# millions 2215104: 2.2 million
+millions() {
+  local tenths=$((($1 + 50000) / 100000))
+  printf '%d.%d million' $((tenths / 10)) $((tenths % 10))
+}
+
 # milliseconds SECONDS: SECONDS as JSON has it, 0.0021 or 2.1e-03
 milliseconds() {
   local mantissa=${1%%[eE]*} exponent=0
@@ -207,14 +213,15 @@ SECONDS=0
 
 printf '%sLongleaf: a document uploaded once, read once, asked many times%s\n' "$bold" "$plain"
 
-heading '1. A server, with its built-in model of 2 million parameters and an empty store'
+heading '1. A server, with its built-in model and an empty store'
 command_line 'longleafd --model model/demo --store STORE'
 start_server
 model=$("$BIN/longleaf" --json model) || die "longleaf model failed"
 attention=$(text_field attention "$model")
 window=${attention#*w=} window=${window%%,*}
 group=${attention#*g=} group=${group%%,*}
-printf '  ready at %s: %s, %s, context %s tokens\n' "$LONGLEAF_SERVER" "$attention" \
+parameters="$(millions "$(field parameters "$model")") parameters"
+printf '  ready at %s: %s, %s,\n  %s, context %s tokens\n' "$LONGLEAF_SERVER" "$parameters" "$attention" \
   "$(text_field device "$model")" "$(with_commas "$(field context_length "$model")")"
 
 heading '2. A document: "The River Book", a surveyor'"'"'s book of a valley'
@@ -245,8 +252,8 @@ for i in "${!questions[@]}"; do
 done
 printf '\n  %s%d of %d facts right; %d of %d times it noticed that the document does not say.%s\n' \
   "$bold" "$facts_right" "$facts" "$others_right" "$others" "$plain"
-printf '  The model has 2 million parameters: enough to show that core tokens hold what was read, and\n'
-printf '  good for nothing else. For answers to rely on, serve a real checkpoint (README.md).\n'
+printf '  The model has %s: enough to show that core tokens hold what was read,\n' "$parameters"
+printf '  and good for nothing else. For answers to rely on, serve a real checkpoint (README.md).\n'
 
 heading '4. The server stops (SIGTERM), starts again on the same store, and is asked again'
 stop_server

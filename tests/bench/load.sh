@@ -4,8 +4,8 @@
 #
 #   tests/bench/load.sh BIN [demo|1.1b]      BIN holds longleafd, longleaf-bench and longleaf-eval
 #
-#   demo   the built-in model (2 million parameters). Its context is 16,384 tokens, so what the goals
-#          say of a 32K document is measured on one of 15,000. About two minutes.
+#   demo   the built-in model, as it is served. Documents of 32,000 tokens, or as many as its context
+#          holds beside questions and answers. Some minutes.
 #   1.1b   a 1.1B shape with random weights, made on the first run into build/bench (2.2 GB), with
 #          CCA, documents of 32,000 tokens. Eighteen or so have to be read: about an hour and a half
 #          on two cores.
@@ -28,13 +28,15 @@ batch=${BATCH:-16}
 question_tokens=16
 case $what in
   demo)
-    model=model/demo attention=cca:g=8,w=64,heads=query
-    tokens=${TOKENS:-15000} duration=${DURATION:-8s} warmup=1s clients=${CLIENTS:-1,4,16,64}
+    model=model/demo attention=()
+    context=$(sed -n 's/.*"max_position_embeddings": *\([0-9]*\).*/\1/p' "$model/config.json")
+    most=$((context - 1384))
+    tokens=${TOKENS:-$((most < 32000 ? most : 32000))} duration=${DURATION:-8s} warmup=1s clients=${CLIENTS:-1,4,16,64}
     # Left alone, this model answers in a few tokens.
     temperature=100 answer_tokens=64 long_answer_tokens=256 prefills=4 rounds=3
     ;;
   1.1b)
-    model=build/bench/tinyllama-1.1b attention=cca:g=16,w=1024,heads=kv
+    model=build/bench/tinyllama-1.1b attention=(--attention cca:g=16,w=1024,heads=kv)
     tokens=${TOKENS:-32000} duration=${DURATION:-60s} warmup=20s clients=${CLIENTS:-1,4,16}
     temperature=0 answer_tokens=64 long_answer_tokens=64 prefills=1 rounds=1
     ;;
@@ -66,7 +68,7 @@ start_server() {
   local line
   rm -f "$work/out"
   mkfifo "$work/out"
-  "$bin/longleafd" --model "$model" --attention "$attention" --store "$work/store" \
+  "$bin/longleafd" --model "$model" "${attention[@]}" --store "$work/store" \
     --listen 127.0.0.1:0 --metrics-listen 127.0.0.1:0 --max-questions 1024 \
     --max-question-seconds 3600 >"$work/out" 2>>"$out/server.log" &
   server=$!
@@ -159,7 +161,7 @@ row = json.load(open(sys.argv[1]))["results"][0]
 print(round(row["question_tokens"] / row["answered"]), round(row["answer_tokens"] / row["answered"]))
 PYTHON
 )
-  engine=("$bin/longleaf-eval" bench --model "$model" --attention "$attention" --length "$tokens"
+  engine=("$bin/longleaf-eval" bench --model "$model" "${attention[@]}" --length "$tokens"
     --batch "$batch" --question-tokens "$asked" --decode-tokens "$answered"
     --temperature "$temperature" --store "$work" --json)
   printf '\n$ longleaf-eval %s\n' "${engine[*]:1}"

@@ -153,7 +153,7 @@ TEST(EvalTest, BadArgumentsGiveOneClearLine) {
       {{"bench", "--model", kDemo, "--length", "0"}, 2, "--length"},
       {{"needle", "--model", kDemo, "--lengths", "100"}, 2, "100"},
       {{"random-model", "--shape", "gpt", "--out", scratch + "/m"}, 2, "tinyllama-1.1b"},
-      {{"random-model", "--shape", "demo", "--out", kDemo}, 1, "not an empty folder"},
+      {{"random-model", "--shape", "tiny", "--out", kDemo}, 1, "not an empty folder"},
   };
   for (const BadCall& call : calls) {
     const ProgramResult result = RunEval(call.arguments);
@@ -298,7 +298,7 @@ TEST(EvalTest, RandomModelLoadsAndGivesFiniteLogits) {
   const std::string model = scratch + "/model";
   for (const char* dtype : {"f32", "bf16", "f16"}) {
     std::filesystem::remove_all(model);
-    const ProgramResult made = RunEval({"random-model", "--shape", "demo", "--out", model,
+    const ProgramResult made = RunEval({"random-model", "--shape", "tiny", "--out", model,
                                         "--dtype", dtype, "--cca", "g=16,w=128,heads=kv"});
     ASSERT_EQ(made.exit_code, 0) << made.err;
     const std::string out = scratch + "/logits.safetensors";
@@ -309,7 +309,7 @@ TEST(EvalTest, RandomModelLoadsAndGivesFiniteLogits) {
     ASSERT_EQ(result.exit_code, 0) << result.err;
     const auto got = ReadTensors(out);
     ASSERT_TRUE(got.contains("logits"));
-    EXPECT_EQ(got.at("logits").shape, (std::vector<int64_t>{3, 3072}));
+    EXPECT_EQ(got.at("logits").shape, (std::vector<int64_t>{3, 4096}));
     float largest = 0;
     for (const float value : got.at("logits").values) {
       ASSERT_TRUE(std::isfinite(value));
