@@ -138,7 +138,7 @@ def train(rank: int, a: argparse.Namespace, flat, grads, control, barrier) -> No
         hidden = model.hidden(batch, teacher)
         total, right = model.losses(hidden, batch)
         loss = total / batch.weights.sum()
-        objective = loss + aux * teacher.mean() if teacher else loss
+        objective = loss + aux * teacher.sum() if teacher else loss
         model.grad.zero_()
         objective.backward()
         grads[rank].copy_(model.grad)
@@ -158,7 +158,7 @@ def train(rank: int, a: argparse.Namespace, flat, grads, control, barrier) -> No
                 say(f"--- level {levels[current + 1]} at step {step}, {tokens / 1e6:.2f}M tokens")
         if step % 50 == 0:
             now = time.time()
-            means = " ".join(f"{k}={sum(v) / len(v):.2f}" for k, v in taught.items())
+            means = " ".join(f"{k}={sum(v) / len(v):.2f}" for k, v in sorted(taught.items()))
             say(f"{(now - start) / 60:.1f} min step {step} {tokens / 1e6:.2f}M level {levels[current]} "
                 f"loss {sum(losses) / len(losses):.3f} {recent} | {means} | "
                 f"{(tokens - last_tokens) / (now - last_time):.0f} tok/s")
@@ -208,7 +208,7 @@ def main() -> None:
     add("--unstated", type=float, default=0.04)
     add("--recall", type=float, default=0.5, help="share of recall lists at level 0")
     add("--longest-gap", type=int, default=65536)
-    add("--supervision", type=float, default=0.3, help="weight of the attention supervision")
+    add("--supervision", type=float, default=0.25, help="weight of the attention supervision")
     add("--supervision-until", type=float, default=1.0, help="share of the time with it")
     add("--save-every", type=int, default=500)
     add("--context", type=int, default=131072)

@@ -53,11 +53,15 @@ class Supervision:
         self.end.append(end)
 
 
-# What is supervised: an answer's row looks at the statement, and at the next token of the answer
-# in it; the last tokens of a statement and an answer's row look at the thing's name; the last
-# tokens of a statement look at the answer in it.
-# Any row may be asked for the token before it, or the one before that.
-TARGETS = ("statement", "next_token", "thing", "value", "previous", "second")
+# What is supervised. An answer's row looks at the statement. The row that gives the answer's n-th
+# token looks at that token in the document ("read n"), and the core token of its group is made
+# mostly of it ("pool n"). The last tokens of a statement, and an answer's rows, look at the thing's
+# name; the last tokens of a statement look at the answer in it. Any row may be asked for the token
+# before it, or the one before that.
+SLOTS = 7  # the last one stands for all further tokens of an answer
+READS = tuple(f"read{n}" for n in range(SLOTS))
+POOLS = tuple(f"pool{n}" for n in range(SLOTS))
+TARGETS = ("statement", "thing", "value", "previous", "second", *READS, *POOLS)
 TAUGHT_ANYWHERE = 24  # rows an example for the last two
 
 
@@ -227,6 +231,7 @@ class ExampleMaker:
         weights[-1] = 0.0
         tokens, own, starts, answers = list(ids), list(range(limit)), [0] * limit, []
         asked: list[Fact] = []
+        pooled: set[int] = set()
         while facts:
             if not asked:
                 asked = facts[:]
@@ -256,7 +261,13 @@ class ExampleMaker:
                     supervision["statement"].add(first + k, *whole)
                     place = value[1] - (len(answer) - 1) + k  # both end with the same tokens
                     if thing_first:  # otherwise the answer's tokens cannot know whose they are
-                        supervision["next_token"].add(first + k, place, place + 1)
+                        slot = min(k, SLOTS - 1)
+                        supervision[READS[slot]].add(first + k, place, place + 1)
+                        last = place - place % shape.group + shape.group - 1 if shape.group else limit
+                        if last < limit and id(fact) not in pooled:
+                            supervision[POOLS[slot]].add(last, place, place + 1)
+                if k == len(answer) - 2:
+                    pooled.add(id(fact))
         rest = shape.tokens - len(tokens)
         tokens += [EOS] * rest
         targets += [EOS] * rest

@@ -10,13 +10,14 @@ import torch
 
 from training.model import Batch
 
-# layer -> what its first heads are taught, in order, and how many heads (see examples.TARGETS)
+# layer -> what its first heads are taught, in order, and how many heads (see examples.TARGETS). A
+# head that reads the n-th token of an answer also pools for it.
 HEADS: dict[int, tuple[tuple[str, int], ...]] = {
     0: (("previous", 1), ("second", 1)),
     1: (("thing", 2), ("value", 1)),
     3: (("statement", 2),),
-    4: (("statement", 1), ("next_token", 1)),
-    5: (("next_token", 2),),
+    4: (("read0", 1), ("read1", 1), ("read2", 1), ("statement", 1)),
+    5: (("read3", 1), ("read4", 1), ("read5", 1), ("read6", 1)),
 }
 
 
@@ -66,6 +67,30 @@ def mass_loss(qkv: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, batch: Ba
     return loss / (h * counts.sum().clamp(min=1))
 
 
+def pool_loss(qkv: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, batch: Batch, heads: slice,
+              target: str) -> torch.Tensor:
+    """Mean over groups and `heads` of -log(the wanted token's weight in its core token)."""
+    last, begin, _, counts = batch.supervision[target]
+    g = batch.group
+    b, n = last.shape
+    member = (last[..., None] - g + 1 + torch.arange(g)).clamp(min=0)  # [B, n, g]
+
+    def rotated(which: int, index: torch.Tensor) -> torch.Tensor:
+        rows = index.view(b, -1)
+        x = qkv[:, :, which, heads]
+        h, d = x.shape[2:]
+        picked = x.gather(1, rows[..., None, None].expand(-1, -1, h, d))
+        turn = rows[..., None].expand(-1, -1, d // 2)
+        return _rotated(picked, cos.gather(1, turn), sin.gather(1, turn))
+
+    q = rotated(0, last)  # [B, n, h, d]
+    k = rotated(1, member).view(b, n, g, *q.shape[2:])
+    scores = torch.einsum("bnhd,bnghd->bnhg", q, k) * q.shape[-1] ** -0.5
+    place = (begin - last + g - 1).clamp(0, g - 1)
+    loss = -scores.log_softmax(-1).gather(-1, place[..., None, None].expand(-1, -1, q.shape[2], 1))
+    return (loss[..., 0] * counts[..., None]).sum() / (q.shape[2] * counts.sum().clamp(min=1))
+
+
 class Teacher:
     """Gathers the losses of all supervised heads while the model runs (Model.hidden's `look`)."""
 
@@ -76,9 +101,14 @@ class Teacher:
     def __call__(self, layer: int, qkv: torch.Tensor) -> None:
         first = 0
         for target, heads in HEADS.get(layer, ()):
-            loss = mass_loss(qkv, self.cos, self.sin, self.batch, slice(first, first + heads), target)
+            taught = slice(first, first + heads)
+            loss = mass_loss(qkv, self.cos, self.sin, self.batch, taught, target)
             self.losses[f"{layer} {target}"] = loss
+            if self.batch.group and target.startswith("read"):
+                pool = target.replace("read", "pool")
+                loss = pool_loss(qkv, self.cos, self.sin, self.batch, taught, pool)
+                self.losses[f"{layer} {pool}"] = loss
             first += heads
 
-    def mean(self) -> torch.Tensor:
-        return torch.stack(list(self.losses.values())).mean()
+    def sum(self) -> torch.Tensor:
+        return torch.stack(list(self.losses.values())).sum()

@@ -1,6 +1,6 @@
 """The fast kernels against their plain PyTorch forms, in float64, over odd shapes.
 
-    python -m unittest test_kernels        (in this folder)
+    python -m unittest training.test_kernels        (in model/demo)
 """
 
 import tempfile
@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from kernels import Kernels
-from reference import Reference
+from training.kernels import Kernels
+from training.reference import Reference
 
 
 def sequence(
