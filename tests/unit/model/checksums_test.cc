@@ -146,8 +146,7 @@ TEST(ChecksumsParseTest, Lines) {
               HasSubstr("DIR/SHA256SUMS, line 2: "));
 }
 
-// `cd model/demo && sha256sum config.json model.safetensors prompt.json tokenizer.model
-// >SHA256SUMS`
+// tests/golden/demo/make.py writes them.
 TEST(ChecksumsDemoTest, TheDemosAreUpToDate) {
   const auto checked = VerifyChecksums(LONGLEAF_SOURCE_DIR "/model/demo");
   ASSERT_TRUE(checked.ok()) << checked.status();
