@@ -125,7 +125,7 @@ def train(rank: int, a: argparse.Namespace, flat, grads, control, barrier) -> No
         mixture = Mixture(a.full + (a.full_end - a.full) * min(1.0, done / 0.7), a.short_windows,
                           a.half_groups * max(0.0, 1 - done / 0.6), a.unstated,
                           a.longest_gap if levels[current] >= 3 else 0,
-                          a.recall / (1 + levels[current]))
+                          a.recall / (1 + levels[current] / 3))
         while len(asked) <= AHEAD:
             rng = random.Random(step * 7919 + len(asked) + a.seed + int(control[2].item()))
             control_shape = draw_shape(rng, levels[current], mixture)

@@ -87,9 +87,12 @@ class Model:
         depth = (2 * self.config.num_hidden_layers) ** -0.5
         for name, weight in self.parameters.items():
             if weight.dim() == 1:
-                weight.fill_(1.0)
+                # The embeddings are of size 1, as what the layers add to them, so that a token can
+                # still be told in the last layer; the last norm brings their logits down to 1.
+                last = name == "model.norm.weight"
+                weight.fill_(self.config.hidden_size**-0.5 if last else 1.0)
                 continue
-            scale = 0.05 if "embed" in name else 0.8 * weight.shape[1] ** -0.5
+            scale = 1.0 if "embed" in name else 0.8 * weight.shape[1] ** -0.5
             if "o_proj" in name or "down_proj" in name:
                 scale *= depth
             weight.copy_(torch.randn(weight.shape, generator=generator) * scale)
@@ -106,14 +109,14 @@ class Model:
     def _look_back(self) -> None:
         """Heads 0, 1 and 2 of the first layer start out looking 1, 2 and 3 tokens back: all
         embeddings share one component, which their fastest rotary pairs turn by that distance."""
-        c, shared = self.config, 0.6
+        c, shared = self.config, 6.0
         embeddings = self.parameters["model.embed_tokens.weight"]
         embeddings[:, 0] = shared
         normed = shared / float(embeddings.square().mean(1).add(c.rms_norm_eps).sqrt().mean())
         half = c.head_dim // 2
         q, k = (self.parameters[f"model.layers.0.self_attn.{n}_proj.weight"] for n in "qk")
         for head in range(3):
-            for pair, logit in enumerate((10.0, 5.0, 2.0)):
+            for pair, logit in enumerate((10.0, 5.0, 2.0, 1.0)):
                 strength = (logit * c.head_dim**0.5) ** 0.5 / normed
                 angle = (head + 1) * c.rope_theta ** (-2 * pair / c.head_dim)
                 row = head * c.head_dim + pair

@@ -38,7 +38,7 @@ class Optimiser:
 
     @torch.no_grad()
     def step(self, grads: torch.Tensor, rate: float) -> None:
-        """`grads`: flat, averaged. `rate`: of the matrices; the rest learns at rate / 2."""
+        """`grads`: flat, averaged. `rate`: of the matrices; embeddings learn at twice, norms at half of it."""
         self.steps += 1
         model = self.model
         grad = lambda name: grads[model.place[name]].view(model.shapes[name])
@@ -62,7 +62,7 @@ class Optimiser:
             v = self.second[name].mul_(0.98).addcmul_(g, g, value=0.02)
             m_hat, v_hat = m / (1 - 0.9**self.steps), v / (1 - 0.98**self.steps)
             model.flat[model.place[name]].view(model.shapes[name]).addcdiv_(
-                m_hat, v_hat.sqrt().add_(1e-8), value=-rate / 2)
+                m_hat, v_hat.sqrt().add_(1e-8), value=-rate * (2.0 if "embed" in name else 0.5))
 
     def state(self) -> dict:
         return {"steps": self.steps, "momentum": self.momentum, "first": self.first,
