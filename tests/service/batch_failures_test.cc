@@ -59,6 +59,7 @@ TEST_F(BatchAskTest, WhatIsWrongWithTheRequestEndsTheCallBeforeAnythingStarts) {
 }
 
 TEST_F(BatchAskTest, AQuestionThatFailsLeavesTheOthersAlone) {
+  options_.prefill_chunk = 64;  // a state grows by little more than it keeps
   Start();
   const v1::Model model = GetModel();
   Stop();

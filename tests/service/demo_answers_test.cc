@@ -55,6 +55,20 @@ std::vector<std::string> Split(const std::string& line) {
   return fields;
 }
 
+// What make.py escaped, as it was.
+std::string Unescaped(const std::string& text) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '\\' || i + 1 == text.size()) {
+      out += text[i];
+      continue;
+    }
+    const char next = text[++i];
+    out += next == 'n' ? '\n' : next == 't' ? '\t' : next;
+  }
+  return out;
+}
+
 std::vector<std::string> Lines(const std::string& path) {
   std::ifstream file(path);
   EXPECT_TRUE(file) << path;
@@ -76,8 +90,8 @@ std::vector<Case> Cases() {
       ADD_FAILURE() << kRecorded << ": " << line;
       continue;
     }
-    cases.push_back(
-        {fields[0], fields[1], fields[2], std::stod(fields[3]), fields[4], std::stod(fields[5])});
+    cases.push_back({fields[0], fields[1], Unescaped(fields[2]), std::stod(fields[3]),
+                     Unescaped(fields[4]), std::stod(fields[5])});
   }
   return cases;
 }

@@ -218,6 +218,11 @@ class Demonstration:
         return Reply(self.pieces.decode(answer), float(margin))
 
 
+def escaped(text: str) -> str:
+    """On one line, without tabs."""
+    return text.replace("\\", "\\\\").replace("\n", "\\n").replace("\t", "\\t")
+
+
 def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -234,8 +239,8 @@ def main() -> None:
     rows = [f"# model.safetensors {sha256(folder / 'model.safetensors')}"]
     right = {True: [0, 0, 0], False: [0, 0, 0]}  # by stated: questions, right with cores, window
     for (question, truth), core, alone in zip(demonstration.questions, cores, window):
-        rows.append("\t".join([question, truth, core.text, f"{core.margin:.4f}", alone.text,
-                               f"{alone.margin:.4f}"]))
+        rows.append("\t".join([question, truth, escaped(core.text), f"{core.margin:.4f}",
+                               escaped(alone.text), f"{alone.margin:.4f}"]))
         counts = right[truth != NOT_STATED]
         counts[:] = np.add(counts, [1, core.text == truth, alone.text == truth])
     text = "\n".join(rows) + "\n"
