@@ -23,7 +23,7 @@ import torch.multiprocessing as mp
 from training.batches import BatchWorker, collate, maker
 from training.curriculum import GROUP, LEVELS, WINDOW, Mixture, draw_shape
 from training.examples import Shape
-from training.kernels import Kernels
+from training.kernels import Kernels, keep_freed_memory
 from training.model import Batch, Model, ModelConfig
 from training.optimiser import Optimiser
 from training.supervision import Teacher
@@ -85,6 +85,7 @@ def rate_at(done: float, steps: int, a: argparse.Namespace) -> float:
 
 def train(rank: int, a: argparse.Namespace, flat, grads, control, barrier) -> None:
     torch.set_num_threads(1)
+    keep_freed_memory()
     torch.manual_seed(rank)
     out = Path(a.out)
     model = Model(ModelConfig(**json.loads(a.model)), Kernels(Path(a.cache)), a.seed)

@@ -15,7 +15,7 @@ from training.examples import TARGETS, Example, ExampleMaker, Shape, Tokens
 from training.filler import Filler
 from training.model import Batch
 
-MOST_SUPERVISED_ROWS = 64  # of one target and example: memory and time grow with them
+MOST_SUPERVISED_ROWS = 96  # of one target and example: memory and time grow with them
 
 
 def collate(examples: list[Example], shape: Shape, rng: random.Random) -> tuple[Batch, list]:

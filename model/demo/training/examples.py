@@ -202,7 +202,7 @@ class ExampleMaker:
         maker = FactMaker(self.catalogue, rng, self.test, self.phrasings)
         ids, ends, placed = self._document(maker, shape)
         supervision = {name: Supervision() for name in TARGETS}
-        spans: dict[int, tuple[tuple[int, int], tuple[int, int], bool]] = {}
+        spans: dict[int, tuple[tuple[int, int], tuple[int, int]]] = {}
         facts: list[Fact] = []
         for fact, at, wording in placed:
             thing_at, value_at = wording.shifted(at)
@@ -211,7 +211,7 @@ class ExampleMaker:
                 continue
             value = _span(ends, value_at, 1)
             facts.append(fact)
-            spans[id(fact)] = (whole, value, thing_at is not None and thing_at < value_at)
+            spans[id(fact)] = (whole, value)
             for row in range(max(value[0] + 1, whole[1] - 3), whole[1] + 1):
                 if row >= value[1]:
                     supervision["value"].add(row, *value)
@@ -231,7 +231,6 @@ class ExampleMaker:
         weights[-1] = 0.0
         tokens, own, starts, answers = list(ids), list(range(limit)), [0] * limit, []
         asked: list[Fact] = []
-        pooled: set[int] = set()
         while facts:
             if not asked:
                 asked = facts[:]
@@ -256,18 +255,8 @@ class ExampleMaker:
             answers.append((first, first + len(answer), unstated))
             for k in range(len(answer) - 1):
                 supervision["thing"].add(first + k, base + thing[0], base + thing[1])
-                if not unstated:
-                    whole, value, thing_first = spans[id(fact)]
-                    supervision["statement"].add(first + k, *whole)
-                    place = value[1] - (len(answer) - 1) + k  # both end with the same tokens
-                    if thing_first:  # otherwise the answer's tokens cannot know whose they are
-                        slot = min(k, SLOTS - 1)
-                        supervision[READS[slot]].add(first + k, place, place + 1)
-                        last = place - place % shape.group + shape.group - 1 if shape.group else limit
-                        if last < limit and id(fact) not in pooled:
-                            supervision[POOLS[slot]].add(last, place, place + 1)
-                if k == len(answer) - 2:
-                    pooled.add(id(fact))
+            self._teach_reading(shape, supervision, first, len(answer) - 1,
+                                None if unstated else spans[id(fact)])
         rest = shape.tokens - len(tokens)
         tokens += [EOS] * rest
         targets += [EOS] * rest
@@ -290,6 +279,28 @@ class ExampleMaker:
             return None
         thing_at, _ = wording.shifted(len(head))
         return question, answer, _span(ends, thing_at, 0)
+
+    def _teach_reading(self, shape: Shape, supervision: dict[str, Supervision], first: int, length: int,
+                       found: tuple[tuple[int, int], tuple[int, int]] | None) -> None:
+        """The heads that read an answer of `length` tokens, given by the rows from `first` on; `found`
+        is where the document has the statement and the answer. A head whose turn it is not looks at
+        the colon before the answer, and so does every head where there is nothing to read."""
+        for k in range(length + 1):
+            row, slot = first + k, min(k, SLOTS - 1)
+            reading = found is not None and k < length
+            for other in range(SLOTS):
+                if not reading or other != slot:
+                    supervision[READS[other]].add(row, first, first + 1)
+            if not reading:
+                continue
+            statement, value = found
+            supervision["statement"].add(row, *statement)
+            place = value[1] - length + k  # both end with the same tokens
+            supervision[READS[slot]].add(row, place, place + 1)
+            if shape.group:
+                last = place - place % shape.group + shape.group - 1
+                if last < shape.document_tokens:
+                    supervision[POOLS[slot]].add(last, place, place + 1)
 
     def _gaps(self, shape: Shape) -> np.ndarray:
         """[D + 1] what is added to the position of each token, and of what follows the document."""
