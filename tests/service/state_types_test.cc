@@ -35,7 +35,10 @@ TEST_P(StateTypesTest, AStoredStateAnswersAsTheLiveOneDid) {
   const double said =
       static_cast<double>(model.state_bytes_fixed()) +
       model.state_bytes_per_token() * static_cast<double>(Get("doc").token_count() + 1);
-  EXPECT_NEAR(Metric("longleaf_state_bytes{tier=\"disk\"}"), said, 0.02 * said);
+  const double stored_bytes = Metric("longleaf_state_bytes{tier=\"disk\"}");
+  EXPECT_GE(stored_bytes, 0.98 * said);
+  // The window, which is counted, and the beginning of a group besides.
+  EXPECT_LE(stored_bytes, 1.02 * said + per_token * static_cast<double>(config->policy.group));
 
   Restart();
   const Answer stored = Ask("doc", kQuestion);
