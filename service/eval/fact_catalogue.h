@@ -59,8 +59,8 @@ struct Relation {
 // Immutable.
 class FactCatalogue {
  public:
-  static constexpr int64_t kMaxFileBytes = 1 << 20;
-  static constexpr size_t kMaxLists = 1024;         // and as many kinds, and relations
+  static constexpr int64_t kMaxFileBytes = 4 << 20;
+  static constexpr size_t kMaxLists = 4096;         // and as many kinds, and relations
   static constexpr size_t kMaxExpandedBytes = 512;  // of a value or a thing, however it turns out
   static constexpr size_t kMaxNesting = 16;         // lists within lists
 

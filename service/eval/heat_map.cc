@@ -20,9 +20,11 @@ constexpr double kRowNames = 78;   // to the left of the cells
 constexpr double kPanelHead = 48;  // above them: title and column names
 constexpr double kFooterLine = 15;
 constexpr double kPanelGap = 36;
-constexpr double kPageHead = 66;
+constexpr double kPageHead = 61;  // to the subtitle
 constexpr double kLegendWidth = 300;
 constexpr double kLegendHeight = 12;
+constexpr double kSubtitleLine = 18;
+constexpr double kSubtitleCharacter = 6.9;  // about, its type
 constexpr double kNoteLine = 16;
 constexpr double kNoteCharacter = 6.1;  // about, of the notes' type
 
@@ -159,9 +161,9 @@ std::string DrawLegend(double left, double top) {
   return svg;
 }
 
-// `line` in lines that are no wider than `width`.
-std::vector<std::string> Fold(const std::string& line, double width) {
-  const auto most = static_cast<size_t>(width / kNoteCharacter);
+// `line` in lines that are no wider than `width` at so much for a character.
+std::vector<std::string> Fold(const std::string& line, double width, double character) {
+  const auto most = static_cast<size_t>(width / character);
   std::vector<std::string> lines;
   std::string rest = line;
   while (rest.size() > most) {
@@ -188,9 +190,13 @@ std::string DrawHeatMaps(const HeatMapPage& page) {
   const double width =
       2 * kMargin + std::max(static_cast<double>(across) * (panel_width + kPanelGap) - kPanelGap,
                              kLegendWidth + 380);
-  std::string body = Text(kMargin, kMargin + 16, "title", "start", page.title) +
-                     Text(kMargin, kMargin + 37, "sub", "start", page.subtitle);
-  double y = kPageHead + kMargin / 2;
+  std::string body = Text(kMargin, kMargin + 16, "title", "start", page.title);
+  double y = kPageHead;
+  for (const std::string& line : Fold(page.subtitle, width - 2 * kMargin, kSubtitleCharacter)) {
+    body += Text(kMargin, y, "sub", "start", line);
+    y += kSubtitleLine;
+  }
+  y += kMargin / 2;
   for (size_t i = 0; i < page.panels.size(); ++i) {
     const auto column = static_cast<double>(i % across);
     body += DrawPanel(page, page.panels[i], kMargin + column * (panel_width + kPanelGap), y);
@@ -204,7 +210,7 @@ std::string DrawHeatMaps(const HeatMapPage& page) {
       absl::StrCat("Rows: ", page.row_axis,
                    ". Below each share its 95% interval in percent and the number asked."));
   for (const std::string& note : notes) {
-    for (const std::string& line : Fold(note, width - 2 * kMargin)) {
+    for (const std::string& line : Fold(note, width - 2 * kMargin, kNoteCharacter)) {
       body += Text(kMargin, y, "note", "start", line);
       y += kNoteLine;
     }

@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <cstdint>
 #include <fstream>
-#include <sstream>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "demo_model.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
@@ -20,24 +20,18 @@ namespace {
 using ::testing::HasSubstr;
 using Json = nlohmann::json;
 
-std::string ReadText(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
-
 std::vector<std::string> Needle(std::vector<std::string> more) {
-  std::vector<std::string> arguments = {"needle", "--model", "model/demo", "--facts",
+  std::vector<std::string> arguments = {"needle", "--model", kDemoModel, "--facts",
                                         "tests/eval/facts.txt"};
   arguments.insert(arguments.end(), more.begin(), more.end());
   return arguments;
 }
 
 TEST(NeedleTest, CoreTokensKeepWhatTheWindowForgets) {
-  const ProgramResult result = RunEval(
-      Needle({"--lengths", "1024,2048", "--documents", "4", "--attention",
-              "cca:g=8,w=64,heads=query", "--attention", "streaming:sinks=0,w=64", "--json"}));
+  const DemoModel model = ReadDemoModel();
+  const ProgramResult result =
+      RunEval(Needle({"--lengths", "2048,4096", "--documents", "4", "--attention", model.attention,
+                      "--attention", model.window_only, "--json"}));
   ASSERT_EQ(result.exit_code, 0) << result.err;
   const auto report = Json::parse(result.out, nullptr, false);
   ASSERT_TRUE(report.is_object()) << result.out;
@@ -45,7 +39,7 @@ TEST(NeedleTest, CoreTokensKeepWhatTheWindowForgets) {
   for (size_t i = 0; i < 4; i += 2) {
     const Json& cores = report["cells"][i];
     const Json& window = report["cells"][i + 1];
-    EXPECT_EQ(cores["attention"], "cca:g=8,w=64,heads=query");
+    EXPECT_EQ(cores["attention"], model.attention);
     EXPECT_EQ(cores["length"], window["length"]);
     for (const Json* cell : {&cores, &window}) {
       const Json& stated = (*cell)["stated"];
@@ -63,8 +57,8 @@ TEST(NeedleTest, CoreTokensKeepWhatTheWindowForgets) {
       EXPECT_EQ(by_depth, 64);
       EXPECT_NEAR(right, stated["share"].get<double>() * 64, 1e-6);
     }
-    EXPECT_GE(cores["stated"]["share"], 0.25) << cores.dump();
-    EXPECT_LE(window["stated"]["share"], 0.2) << window.dump();
+    // Both see the facts in the window.
+    EXPECT_GE(cores["stated"]["share"], window["stated"]["share"].get<double>() + 0.2);
     EXPECT_GT(cores["state_bytes"], window["state_bytes"]);
     EXPECT_LT(cores["state_share"], 0.5);
     EXPECT_EQ(cores["full_cache_bytes"], window["full_cache_bytes"]);
@@ -84,7 +78,7 @@ TEST(NeedleTest, WritesEveryReportBesideTheTable) {
                                                "--attention",
                                                "full",
                                                "--attention",
-                                               "cca:g=8,w=64,heads=query",
+                                               ReadDemoModel().attention,
                                                "--by-kind",
                                                "--full-documents",
                                                "2",
@@ -129,7 +123,7 @@ TEST(NeedleTest, WritesEveryReportBesideTheTable) {
 
   const std::string picture = ReadText(scratch + "/r.svg");
   EXPECT_THAT(picture, HasSubstr("<svg xmlns"));
-  EXPECT_THAT(picture, HasSubstr("cca:g=8,w=64,heads=query"));
+  EXPECT_THAT(picture, HasSubstr(ReadDemoModel().attention));
 }
 
 TEST(NeedleTest, TasksAskWhatTheySay) {
@@ -193,7 +187,7 @@ TEST(NeedleTest, BadFilesGiveOneClearLine) {
       {{"--facts", "tests/eval/facts.txt", "--lengths", "90000000"}, "context"},
   };
   for (const auto& [arguments, message] : calls) {
-    std::vector<std::string> call = {"needle", "--model", "model/demo"};
+    std::vector<std::string> call = {"needle", "--model", kDemoModel};
     if (message != "context") call.insert(call.end(), {"--lengths", "1024"});
     call.insert(call.end(), arguments.begin(), arguments.end());
     const ProgramResult result = RunEval(call);

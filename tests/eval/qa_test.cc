@@ -1,11 +1,11 @@
 // longleaf-eval qa through its real binary.
 #include <cstdint>
 #include <fstream>
-#include <sstream>
 #include <string>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "demo_model.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
@@ -16,13 +16,6 @@ namespace {
 
 using ::testing::HasSubstr;
 using Json = nlohmann::json;
-
-std::string ReadText(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
 
 std::string Line(const std::string& document, const std::string& question,
                  const std::string& answer) {
@@ -38,7 +31,7 @@ TEST(QaTest, CountsWhatAskAnswers) {
   const std::string question = "On which day is the market of the town of Brembley?";
   std::ofstream(scratch + "/d.txt") << document;
   const ProgramResult asked = RunEval(
-      {"ask", "--model", "model/demo", "--document", scratch + "/d.txt", "--question", question});
+      {"ask", "--model", kDemoModel, "--document", scratch + "/d.txt", "--question", question});
   ASSERT_EQ(asked.exit_code, 0) << asked.err;
   const std::string answer = asked.out.substr(0, asked.out.size() - 1);
   ASSERT_NE(answer, "");
@@ -47,9 +40,9 @@ TEST(QaTest, CountsWhatAskAnswers) {
                                       << Line(document, question, "zz " + answer + " zz")
                                       << Line(document + " Again.", question, "zzz");
   const ProgramResult result =
-      RunEval({"qa", scratch + "/q.jsonl", "--model", "model/demo", "--attention", "full",
-               "--attention", "cca:g=8,w=64,heads=query", "--json", scratch + "/r.json",
-               "--answers", scratch + "/r.jsonl"});
+      RunEval({"qa", scratch + "/q.jsonl", "--model", kDemoModel, "--attention", "full",
+               "--attention", ReadDemoModel().attention, "--json", scratch + "/r.json", "--answers",
+               scratch + "/r.jsonl"});
   ASSERT_EQ(result.exit_code, 0) << result.err;
   EXPECT_THAT(result.out, HasSubstr("3 questions about 2 documents"));
   EXPECT_THAT(result.out, HasSubstr("points above full attention"));
@@ -78,17 +71,17 @@ TEST(QaTest, CountsWhatAskAnswers) {
 
 TEST(QaTest, DocumentsBeyondTheContextAreRefusedOrCutInTheMiddle) {
   const std::string scratch = ScratchFolder();
-  const auto config = Json::parse(ReadText("model/demo/config.json"), nullptr, false);
-  const int64_t context = config["max_position_embeddings"];
+  const int64_t context = ReadDemoModel().context;
+  ASSERT_GT(context, 0);
   std::string document;
   while (static_cast<int64_t>(document.size()) < 6 * context) document += "We went home again. ";
   std::ofstream(scratch + "/q.jsonl") << Line("Short.", "Who?", "x") << Line(document, "Who?", "x");
-  const ProgramResult refused = RunEval({"qa", scratch + "/q.jsonl", "--model", "model/demo"});
+  const ProgramResult refused = RunEval({"qa", scratch + "/q.jsonl", "--model", kDemoModel});
   EXPECT_EQ(refused.exit_code, 2);
   EXPECT_THAT(refused.err, HasSubstr("q.jsonl, line 2: "));
   EXPECT_THAT(refused.err, HasSubstr("--truncate"));
   const ProgramResult cut =
-      RunEval({"qa", scratch + "/q.jsonl", "--model", "model/demo", "--truncate", "--json"});
+      RunEval({"qa", scratch + "/q.jsonl", "--model", kDemoModel, "--truncate", "--json"});
   ASSERT_EQ(cut.exit_code, 0) << cut.err;
   const auto report = Json::parse(cut.out, nullptr, false);
   EXPECT_EQ(report["truncated_documents"], 1) << cut.out;
@@ -98,10 +91,10 @@ TEST(QaTest, DocumentsBeyondTheContextAreRefusedOrCutInTheMiddle) {
 TEST(QaTest, BadFilesGiveOneClearLine) {
   const std::string scratch = ScratchFolder();
   std::ofstream(scratch + "/q.jsonl") << Line("D", "Q", "A") << "{\"document\": 7}\n";
-  const ProgramResult bad = RunEval({"qa", scratch + "/q.jsonl", "--model", "model/demo"});
+  const ProgramResult bad = RunEval({"qa", scratch + "/q.jsonl", "--model", kDemoModel});
   EXPECT_EQ(bad.exit_code, 2);
   EXPECT_THAT(bad.err, HasSubstr("q.jsonl, line 2: "));
-  const ProgramResult none = RunEval({"qa", scratch + "/none.jsonl", "--model", "model/demo"});
+  const ProgramResult none = RunEval({"qa", scratch + "/none.jsonl", "--model", kDemoModel});
   EXPECT_EQ(none.exit_code, 1);
   EXPECT_THAT(none.err, HasSubstr("none.jsonl"));
 }
