@@ -22,7 +22,7 @@ import torch.multiprocessing as mp
 
 from training.batches import BatchWorker, collate, maker
 from training.curriculum import GROUP, LEVELS, WINDOW, Mixture, draw_shape
-from training.examples import Shape
+from training.examples import Shape, Tokens
 from training.kernels import Kernels, keep_freed_memory
 from training.model import Batch, Model, ModelConfig
 from training.optimiser import Optimiser
@@ -89,10 +89,12 @@ def train(rank: int, a: argparse.Namespace, flat, grads, control, barrier) -> No
     torch.manual_seed(rank)
     out = Path(a.out)
     model = Model(ModelConfig(**json.loads(a.model)), Kernels(Path(a.cache)), a.seed)
+    model.silence(Tokens(str(Path(a.data) / "tokenizer.model")).encode_after("\nAnswer:")[0][-1])
     flat_start = model.flat
     model.flat, model.grad = flat, torch.zeros_like(flat)
     if rank == 0:
         flat.copy_(flat_start)
+    barrier.wait()
     model.bind()
     optimiser = Optimiser(model, rank, WORLD)
     first_step = tokens = 0

@@ -1,4 +1,4 @@
-"""The model to be trained: Llama with CCA attention, tied embeddings, no biases.
+"""The model to be trained: Llama with CCA attention, no biases.
 
 Parameters are views of one flat float32 tensor, so that two processes can share them and an
 optimiser can walk over them; their names are those of a Hugging Face checkpoint.
@@ -14,6 +14,10 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
+
+
+CODE_SIZE = 4.0  # of a token's code at the start, large beside what a layer adds
+READERS = {4: (0, 1, 2), 5: (0, 1, 2, 3)}  # the heads of each layer that read answers
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,8 @@ class Model:
         self.config = c = config
         self.kernels = kernels
         d, f = c.hidden_size, c.intermediate_size
-        shapes = {"model.embed_tokens.weight": (c.vocab_size, d), "model.norm.weight": (d,)}
+        shapes = {"model.embed_tokens.weight": (c.vocab_size, d), "lm_head.weight": (c.vocab_size, d),
+                  "model.norm.weight": (d,)}
         for layer in range(c.num_hidden_layers):
             p = f"model.layers.{layer}."
             shapes |= {p + "input_layernorm.weight": (d,), p + "post_attention_layernorm.weight": (d,)}
@@ -84,35 +89,53 @@ class Model:
 
     @torch.no_grad()
     def _initialise(self, generator: torch.Generator) -> None:
-        depth = (2 * self.config.num_hidden_layers) ** -0.5
+        """Random weights, and what a reader of texts needs, to start from: a first component that
+        all embeddings share; then in half of the stream a random code of the token that stands
+        there; and in the other half, empty at first, room for the code of the token to come, which
+        is what the logits are read from. The heads that read answers (supervision.READERS) copy
+        from the one half to the other."""
+        c, normal = self.config, lambda *shape: torch.randn(shape, generator=generator)
+        depth = (2 * c.num_hidden_layers) ** -0.5
         for name, weight in self.parameters.items():
             if weight.dim() == 1:
-                # The embeddings are of size 1, as what the layers add to them, so that a token can
-                # still be told in the last layer; the last norm brings their logits down to 1.
-                last = name == "model.norm.weight"
-                weight.fill_(self.config.hidden_size**-0.5 if last else 1.0)
+                weight.fill_(1.0)
                 continue
-            scale = 1.0 if "embed" in name else 0.8 * weight.shape[1] ** -0.5
+            scale = 0.8 * weight.shape[1] ** -0.5
             if "o_proj" in name or "down_proj" in name:
                 scale *= depth
-            weight.copy_(torch.randn(weight.shape, generator=generator) * scale)
-        # The heads of the upper half start as copiers: what they attend to is added to the stream
-        # as it stands there, so that the right token's logit rises from the first step on.
-        d = self.config.hidden_size
-        for layer in range(self.config.num_hidden_layers // 2, self.config.num_hidden_layers):
-            copied, _ = torch.linalg.qr(torch.randn(d, d, generator=generator))
-            self.parameters[f"model.layers.{layer}.self_attn.v_proj.weight"].copy_(copied)
-            self.parameters[f"model.layers.{layer}.self_attn.o_proj.weight"].copy_(copied.T * 0.3)
+            weight.copy_(normal(*weight.shape) * scale)
+        width = c.hidden_size // 2 - 1
+        here, next_ = slice(1, 1 + width), slice(1 + width, 1 + 2 * width)
+        code = normal(c.vocab_size, width)
+        embeddings, logits = (self.parameters[n] for n in ("model.embed_tokens.weight", "lm_head.weight"))
+        embeddings.zero_()
+        embeddings[:, 0] = CODE_SIZE * width**0.5 * 0.4
+        embeddings[:, here] = code * CODE_SIZE
+        logits.mul_(0.1)
+        logits[:, next_] = code * width**-0.5
+        for layer, heads in READERS.items():
+            for head in heads:
+                rows = slice(head * c.head_dim, (head + 1) * c.head_dim)
+                seen = torch.linalg.qr(normal(width, width))[0][:c.head_dim]
+                value, output = (self.parameters[f"model.layers.{layer}.self_attn.{n}_proj.weight"] for n in "vo")
+                value[rows] = 0.0
+                value[rows, here] = seen
+                output[:, rows] = 0.0
+                output[next_, rows] = CODE_SIZE * seen.T
         self._look_back()
+
+    @torch.no_grad()
+    def silence(self, token: int) -> None:
+        """Gives `token` no code: a head that looks at it reads nothing."""
+        self.parameters["model.embed_tokens.weight"][token, 1:] = 0.0
 
     @torch.no_grad()
     def _look_back(self) -> None:
         """Heads 0, 1 and 2 of the first layer start out looking 1, 2 and 3 tokens back: all
         embeddings share one component, which their fastest rotary pairs turn by that distance."""
-        c, shared = self.config, 6.0
+        c = self.config
         embeddings = self.parameters["model.embed_tokens.weight"]
-        embeddings[:, 0] = shared
-        normed = shared / float(embeddings.square().mean(1).add(c.rms_norm_eps).sqrt().mean())
+        normed = float(embeddings[0, 0]) / float(embeddings.square().mean(1).add(c.rms_norm_eps).sqrt().mean())
         half = c.head_dim // 2
         q, k = (self.parameters[f"model.layers.0.self_attn.{n}_proj.weight"] for n in "qk")
         for head in range(3):
@@ -162,8 +185,8 @@ class Model:
         """Weighted cross entropy of the rows that have a weight, summed, and [B, T] whether a row's
         likeliest token is its target. `normed`: what `hidden` gave."""
         rows = batch.weights.view(-1).nonzero().view(-1)
-        embeddings = self.parameters["model.embed_tokens.weight"].bfloat16()
-        logits = F.linear(normed[rows], embeddings)
+        head = self.parameters["lm_head.weight"].bfloat16()
+        logits = F.linear(normed[rows], head)
         targets = batch.targets.view(-1)[rows]
         total, _, is_right = self.kernels.cross_entropy(logits, targets, batch.weights.view(-1)[rows])
         right = torch.zeros(batch.tokens.numel(), dtype=torch.bool)
@@ -179,7 +202,7 @@ class Model:
             "architectures": ["LlamaForCausalLM"], "model_type": "llama",
             "num_key_value_heads": self.config.num_attention_heads,
             "head_dim": self.config.head_dim, "hidden_act": "silu", "rope_scaling": None,
-            "max_position_embeddings": context, "tie_word_embeddings": True,
+            "max_position_embeddings": context, "tie_word_embeddings": False,
             "attention_bias": False, "mlp_bias": False, "bos_token_id": 1, "eos_token_id": 2,
             "torch_dtype": "bfloat16", "use_cache": True,
             "cca": {"group_size": group, "window": window, "core_heads": "query"}}

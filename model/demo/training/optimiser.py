@@ -24,21 +24,24 @@ def _orthogonal(m: torch.Tensor) -> torch.Tensor:
 class Optimiser:
     """The part `rank` of `world`."""
 
-    def __init__(self, model: Model, rank: int, world: int, decay: float = 0.05) -> None:
+    def __init__(self, model: Model, rank: int, world: int, decay: float = 0.1) -> None:
         self.model, self.decay, self.steps = model, decay, 0
-        matrices = [n for n, s in model.shapes.items() if len(s) == 2 and "embed" not in n]
+        matrices = [n for n, s in model.shapes.items() if len(s) == 2 and "layers" in n]
         rest = [n for n in model.shapes if n not in matrices]
         self.groups: dict[tuple[int, int], list[str]] = {}
         for name in matrices[rank::world]:
             self.groups.setdefault(tuple(sorted(model.shapes[name])), []).append(name)
         self.rest = rest[rank::world]
         self.momentum = {n: torch.zeros(model.shapes[n]) for n in matrices[rank::world]}
+        # in proportion to their size; a rare token's embedding has few steps to learn in
+        self.scale = {n: (1.0 if "norm" in n else 4.0) * float(model.parameters[n].detach().abs().mean())
+                      for n in self.rest}
         self.first = {n: torch.zeros(model.shapes[n]) for n in self.rest}
         self.second = {n: torch.zeros(model.shapes[n]) for n in self.rest}
 
     @torch.no_grad()
     def step(self, grads: torch.Tensor, rate: float) -> None:
-        """`grads`: flat, averaged. `rate`: of the matrices; embeddings learn at twice, norms at half of it."""
+        """`grads`: flat, averaged. `rate`: of the matrices, and of the rest by its size at the start."""
         self.steps += 1
         model = self.model
         grad = lambda name: grads[model.place[name]].view(model.shapes[name])
@@ -62,7 +65,7 @@ class Optimiser:
             v = self.second[name].mul_(0.98).addcmul_(g, g, value=0.02)
             m_hat, v_hat = m / (1 - 0.9**self.steps), v / (1 - 0.98**self.steps)
             model.flat[model.place[name]].view(model.shapes[name]).addcdiv_(
-                m_hat, v_hat.sqrt().add_(1e-8), value=-rate * (2.0 if "embed" in name else 0.5))
+                m_hat, v_hat.sqrt().add_(1e-8), value=-rate * self.scale[name])
 
     def state(self) -> dict:
         return {"steps": self.steps, "momentum": self.momentum, "first": self.first,

@@ -11,7 +11,7 @@ import torch
 from training.model import Batch
 
 # layer -> what its first heads are taught, in order, and how many heads (see examples.TARGETS). A
-# head that reads the n-th token of an answer also pools for it.
+# head that reads the n-th token of an answer also pools for it (these are model.READERS).
 HEADS: dict[int, tuple[tuple[str, int], ...]] = {
     0: (("previous", 1), ("second", 1)),
     1: (("thing", 2), ("value", 1)),
