@@ -61,7 +61,7 @@ int64_t Random::Below(int64_t below) {
 
 Library::Library(uint64_t seed, int64_t texts, int64_t largest, Tally* tally) : tally_(tally) {
   const auto catalogue =
-      service::eval::FactCatalogue::Load(LONGLEAF_SOURCE_DIR "/model/demo/facts.txt");
+      service::eval::FactCatalogue::Load(LONGLEAF_SOURCE_DIR "/tests/eval/facts.txt");
   if (!catalogue.ok()) {
     tally_->Finding("no facts", std::string(catalogue.status().message()));
     return;

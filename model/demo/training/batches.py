@@ -27,18 +27,18 @@ def collate(examples: list[Example], shape: Shape, rng: random.Random) -> tuple[
         lists = []
         for example in examples:
             taught = example.supervision[target]
-            rows = list(zip(taught.row, taught.begin, taught.end))
-            if len(rows) > MOST_SUPERVISED_ROWS:
-                rows = rng.sample(rows, MOST_SUPERVISED_ROWS)
+            rows = list(zip(taught.row, taught.begin, taught.end, taught.weight))
+            if len(rows) > MOST_SUPERVISED_ROWS:  # the weightiest, and some of the others
+                rng.shuffle(rows)
+                rows = sorted(rows, key=lambda row: -row[3])[:MOST_SUPERVISED_ROWS]
             lists.append(rows)
         longest = max(1, max(map(len, lists)))
-        table = np.zeros((4, len(examples), longest), np.int64)
+        table = np.zeros((4, len(examples), longest), np.float32)
         for b, rows in enumerate(lists):
             for n, row in enumerate(rows):
-                table[:3, b, n] = row
-                table[3, b, n] = 1
-        row, begin, end, counts = torch.from_numpy(table)
-        supervision[target] = (row, begin, end, counts.bool())
+                table[:, b, n] = row
+        row, begin, end = torch.from_numpy(table[:3].astype(np.int64))
+        supervision[target] = (row, begin, end, torch.from_numpy(table[3]))
     batch = Batch(stack("tokens", np.int64), stack("targets", np.int64), stack("weights", np.float32),
                   stack("positions", np.int64), stack("cores_visible", np.int32),
                   stack("branch_start", np.int32), shape.document_tokens, shape.group, supervision)

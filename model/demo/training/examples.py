@@ -41,16 +41,19 @@ class Shape:
 
 @dataclass
 class Supervision:
-    """Rows that should look at the tokens [begin, end): what attention of some heads is taught."""
+    """Rows that should look at the tokens [begin, end): what attention of some heads is taught, and
+    how much each of them counts."""
 
     row: list[int] = field(default_factory=list)
     begin: list[int] = field(default_factory=list)
     end: list[int] = field(default_factory=list)
+    weight: list[float] = field(default_factory=list)
 
-    def add(self, row: int, begin: int, end: int) -> None:
+    def add(self, row: int, begin: int, end: int, weight: float = 1.0) -> None:
         self.row.append(row)
         self.begin.append(begin)
         self.end.append(end)
+        self.weight.append(weight)
 
 
 # What is supervised. An answer's row looks at the statement. The row that gives the answer's n-th
@@ -58,10 +61,11 @@ class Supervision:
 # mostly of it ("pool n"). The last tokens of a statement, and an answer's rows, look at the thing's
 # name; the last tokens of a statement look at the answer in it. Any row may be asked for the token
 # before it, or the one before that.
-SLOTS = 7  # the last one stands for all further tokens of an answer
+SLOTS = 9  # the last one stands for all further tokens of an answer
 READS = tuple(f"read{n}" for n in range(SLOTS))
 POOLS = tuple(f"pool{n}" for n in range(SLOTS))
 TARGETS = ("statement", "thing", "value", "previous", "second", *READS, *POOLS)
+_LOOKING_AWAY = 0.1  # weight: easy to learn, and the most frequent by far
 TAUGHT_ANYWHERE = 24  # rows an example for the last two
 
 
@@ -290,7 +294,7 @@ class ExampleMaker:
             reading = found is not None and k < length
             for other in range(SLOTS):
                 if not reading or other != slot:
-                    supervision[READS[other]].add(row, first, first + 1)
+                    supervision[READS[other]].add(row, first, first + 1, _LOOKING_AWAY)
             if not reading:
                 continue
             statement, value = found

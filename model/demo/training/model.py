@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 
 CODE_SIZE = 4.0  # of a token's code at the start, large beside what a layer adds
-READERS = {4: (0, 1, 2), 5: (0, 1, 2, 3)}  # the heads of each layer that read answers
+READERS = {3: (2, 3), 4: (0, 1, 2), 5: (0, 1, 2, 3)}  # the heads of each layer that read answers
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Batch:
     branch_start: torch.Tensor
     document_tokens: int
     group: int
-    # what attention is taught, by name: rows, begin, end [B, n] and whether they count
+    # what attention is taught, by name: rows, begin, end and weight, [B, n] each
     supervision: dict[str, tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]]
 
 

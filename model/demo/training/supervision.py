@@ -15,7 +15,7 @@ from training.model import Batch
 HEADS: dict[int, tuple[tuple[str, int], ...]] = {
     0: (("previous", 1), ("second", 1)),
     1: (("thing", 2), ("value", 1)),
-    3: (("statement", 2),),
+    3: (("statement", 2), ("read7", 1), ("read8", 1)),
     4: (("read0", 1), ("read1", 1), ("read2", 1), ("statement", 1)),
     5: (("read3", 1), ("read4", 1), ("read5", 1), ("read6", 1)),
 }
@@ -31,7 +31,7 @@ def _rotated(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Ten
 def mass_loss(qkv: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, batch: Batch, heads: slice,
               target: str) -> torch.Tensor:
     """Mean over rows and `heads` of -log(mass on the target). qkv [B, T, 3, H, d], not rotated."""
-    row, begin, end, counts = batch.supervision[target]
+    row, begin, end, weight = batch.supervision[target]
     q = _rotated(qkv[:, :, 0, heads], cos, sin)
     k = _rotated(qkv[:, :, 1, heads], cos, sin)
     b, t, h, d = q.shape
@@ -62,15 +62,15 @@ def mass_loss(qkv: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, batch: Ba
     scores = scores * scale
     everything = scores.masked_fill(~visible[:, None], -1e9).logsumexp(-1)
     wanted = scores.masked_fill(~gold[:, None], -1e9).logsumexp(-1)
-    counts = counts & gold.any(-1)
-    loss = ((everything - wanted) * counts[:, None]).sum()
-    return loss / (h * counts.sum().clamp(min=1))
+    weight = weight * gold.any(-1)
+    loss = ((everything - wanted) * weight[:, None]).sum()
+    return loss / (h * weight.sum().clamp(min=1))
 
 
 def pool_loss(qkv: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, batch: Batch, heads: slice,
               target: str) -> torch.Tensor:
     """Mean over groups and `heads` of -log(the wanted token's weight in its core token)."""
-    last, begin, _, counts = batch.supervision[target]
+    last, begin, _, weight = batch.supervision[target]
     g = batch.group
     b, n = last.shape
     member = (last[..., None] - g + 1 + torch.arange(g)).clamp(min=0)  # [B, n, g]
@@ -88,7 +88,7 @@ def pool_loss(qkv: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, batch: Ba
     scores = torch.einsum("bnhd,bnghd->bnhg", q, k) * q.shape[-1] ** -0.5
     place = (begin - last + g - 1).clamp(0, g - 1)
     loss = -scores.log_softmax(-1).gather(-1, place[..., None, None].expand(-1, -1, q.shape[2], 1))
-    return (loss[..., 0] * counts[..., None]).sum() / (q.shape[2] * counts.sum().clamp(min=1))
+    return (loss[..., 0] * weight[..., None]).sum() / (q.shape[2] * weight.sum().clamp(min=1))
 
 
 class Teacher:
