@@ -16,17 +16,18 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 
-CODE_SIZE = 4.0  # of a token's code at the start, large beside what a layer adds
-READERS = {3: (2, 3), 4: (0, 1, 2), 5: (0, 1, 2, 3)}  # the heads of each layer that read answers
+CODE_WIDTH = 96  # components of the stream that hold the code of a token
+CODE_SIZE = 4.0  # of each of them at the start, large beside what a layer adds
+READERS = {3: (2, 3, 4), 4: (0, 1, 2, 4), 5: (0, 1, 2)}  # the heads of each layer that read answers
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     vocab_size: int = 4096
-    hidden_size: int = 256
-    intermediate_size: int = 640
+    hidden_size: int = 320
+    intermediate_size: int = 768
     num_hidden_layers: int = 6
-    num_attention_heads: int = 4
+    num_attention_heads: int = 5
     rope_theta: float = 1e12
     rms_norm_eps: float = 1e-5
 
@@ -89,11 +90,10 @@ class Model:
 
     @torch.no_grad()
     def _initialise(self, generator: torch.Generator) -> None:
-        """Random weights, and what a reader of texts needs, to start from: a first component that
-        all embeddings share; then in half of the stream a random code of the token that stands
-        there; and in the other half, empty at first, room for the code of the token to come, which
-        is what the logits are read from. The heads that read answers (supervision.READERS) copy
-        from the one half to the other."""
+        """Random weights, and what a reader of texts needs, to start from. The stream has one
+        component that all embeddings share, then a random code of the token that stands there, then
+        room, empty at first, for the code of the token to come, which the logits are read from; the
+        rest is free. The heads that read answers copy the one code to the place of the other."""
         c, normal = self.config, lambda *shape: torch.randn(shape, generator=generator)
         depth = (2 * c.num_hidden_layers) ** -0.5
         for name, weight in self.parameters.items():
@@ -104,7 +104,7 @@ class Model:
             if "o_proj" in name or "down_proj" in name:
                 scale *= depth
             weight.copy_(normal(*weight.shape) * scale)
-        width = c.hidden_size // 2 - 1
+        width = CODE_WIDTH
         here, next_ = slice(1, 1 + width), slice(1 + width, 1 + 2 * width)
         code = normal(c.vocab_size, width)
         embeddings, logits = (self.parameters[n] for n in ("model.embed_tokens.weight", "lm_head.weight"))
@@ -139,6 +139,8 @@ class Model:
         half = c.head_dim // 2
         q, k = (self.parameters[f"model.layers.0.self_attn.{n}_proj.weight"] for n in "qk")
         for head in range(3):
+            for weight in (q, k):  # little else counts at first
+                weight[head * c.head_dim:(head + 1) * c.head_dim] *= 0.1
             for pair, logit in enumerate((10.0, 5.0, 2.0, 1.0)):
                 strength = (logit * c.head_dim**0.5) ** 0.5 / normed
                 angle = (head + 1) * c.rope_theta ** (-2 * pair / c.head_dim)

@@ -15,9 +15,9 @@ from training.model import Batch
 HEADS: dict[int, tuple[tuple[str, int], ...]] = {
     0: (("previous", 1), ("second", 1)),
     1: (("thing", 2), ("value", 1)),
-    3: (("statement", 2), ("read7", 1), ("read8", 1)),
-    4: (("read0", 1), ("read1", 1), ("read2", 1), ("statement", 1)),
-    5: (("read3", 1), ("read4", 1), ("read5", 1), ("read6", 1)),
+    3: (("statement", 2), ("read5", 1), ("read6", 1), ("read7", 1)),
+    4: (("read0", 1), ("read1", 1), ("read2", 1), ("statement", 1), ("read8", 1)),
+    5: (("read0", 1), ("read3", 1), ("read4", 1)),
 }
 
 
