@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes tokenizer.model: byte-pair encoding over text as the training will see it.
 
-    python3 make_tokenizer.py --out FOLDER [--pieces 4096] [--documents 2500]
+python3 make_tokenizer.py --out FOLDER [--pieces 4096] [--documents 2500]
 """
 
 from __future__ import annotations
@@ -54,13 +54,27 @@ def main() -> None:
             for line in corpus(a.documents, 1):
                 file.writelines(part + "\n" for part in line.split("\n") if part)
         sentencepiece.SentencePieceTrainer.train(
-            input=str(text), model_prefix=str(Path(a.out) / "tokenizer"), vocab_size=a.pieces,
-            model_type="bpe", byte_fallback=True, split_digits=True, normalization_rule_name="identity",
-            remove_extra_whitespaces=False, add_dummy_prefix=True, unk_id=0, bos_id=1, eos_id=2,
-            pad_id=-1, character_coverage=0.9999, num_threads=2, input_sentence_size=200000,
-            shuffle_input_sentence=True, max_sentence_length=4000,
+            input=str(text),
+            model_prefix=str(Path(a.out) / "tokenizer"),
+            vocab_size=a.pieces,
+            model_type="bpe",
+            byte_fallback=True,
+            split_digits=True,
+            normalization_rule_name="identity",
+            remove_extra_whitespaces=False,
+            add_dummy_prefix=True,
+            unk_id=0,
+            bos_id=1,
+            eos_id=2,
+            pad_id=-1,
+            character_coverage=0.9999,
+            num_threads=2,
+            input_sentence_size=200000,
+            shuffle_input_sentence=True,
+            max_sentence_length=4000,
             required_chars=string.ascii_letters + string.digits + string.punctuation + _ACCENTED,
-            minloglevel=2)
+            minloglevel=2,
+        )
     (Path(a.out) / "tokenizer.vocab").unlink()
 
 

@@ -66,12 +66,17 @@ def evaluate(model: Model, folder: Path, level: int, seed: int = 9) -> str:
     document = LEVELS[level].document_tokens
     count = max(2, 2048 // document)
     scores = Scores()
-    for name, phrasings, other_filler in (("new_names", "trained", False), ("new_phrasings", "held-out", False),
-                                          ("new_filler", "trained", True)):
+    for name, phrasings, other_filler in (
+        ("new_names", "trained", False),
+        ("new_phrasings", "held-out", False),
+        ("new_filler", "trained", True),
+    ):
         examples = maker(folder, seed, True, phrasings, other_filler)
         for _ in range(2):
             shape = Shape(document, 640, LEVELS[level].fact_share, GROUP, WINDOW, 0.1, 0)
-            batch, answers = collate([examples.make(shape) for _ in range(count)], shape, random.Random(1))
+            batch, answers = collate(
+                [examples.make(shape) for _ in range(count)], shape, random.Random(1)
+            )
             _, right = model.losses(model.hidden(batch), batch)
             scores.add(name, right, answers)
     return f"level {level} ({document} tokens): {scores}"
@@ -125,10 +130,14 @@ def train(rank: int, a: argparse.Namespace, flat, grads, control, barrier) -> No
         done, current = control[0].item(), int(control[1].item())
         if done >= 1:
             break
-        mixture = Mixture(a.full + (a.full_end - a.full) * min(1.0, done / 0.7), a.short_windows,
-                          a.half_groups * max(0.0, 1 - done / 0.6), a.unstated,
-                          a.longest_gap if levels[current] >= 3 else 0,
-                          a.recall / (1 + levels[current] / 3))
+        mixture = Mixture(
+            a.full + (a.full_end - a.full) * min(1.0, done / 0.7),
+            a.short_windows,
+            a.half_groups * max(0.0, 1 - done / 0.6),
+            a.unstated,
+            a.longest_gap if levels[current] >= 3 else 0,
+            a.recall / (1 + levels[current] / 3),
+        )
         while len(asked) <= AHEAD:
             rng = random.Random(step * 7919 + len(asked) + a.seed + int(control[2].item()))
             control_shape = draw_shape(rng, levels[current], mixture)
@@ -153,7 +162,11 @@ def train(rank: int, a: argparse.Namespace, flat, grads, control, barrier) -> No
         losses.append(float(loss))
         for name, value in (teacher.losses.items() if teacher else ()):
             taught.setdefault(name, []).append(float(value))
-        if rank == 0 and shape.group and shape.document_tokens > 0.8 * LEVELS[levels[current]].document_tokens:
+        if (
+            rank == 0
+            and shape.group
+            and shape.document_tokens > 0.8 * LEVELS[levels[current]].document_tokens
+        ):
             smooth = 0.96 * smooth + 0.04 * exact
             late = done > a.pace * (current + 1) / len(levels)
             if current + 1 < len(levels) and step - begun > 60 and (smooth > a.threshold or late):
@@ -162,9 +175,11 @@ def train(rank: int, a: argparse.Namespace, flat, grads, control, barrier) -> No
         if step % 50 == 0:
             now = time.time()
             means = " ".join(f"{k}={sum(v) / len(v):.2f}" for k, v in sorted(taught.items()))
-            say(f"{(now - start) / 60:.1f} min step {step} {tokens / 1e6:.2f}M level {levels[current]} "
+            say(
+                f"{(now - start) / 60:.1f} min step {step} {tokens / 1e6:.2f}M level {levels[current]} "
                 f"loss {sum(losses) / len(losses):.3f} {recent} | {means} | "
-                f"{(tokens - last_tokens) / (now - last_time):.0f} tok/s")
+                f"{(tokens - last_tokens) / (now - last_time):.0f} tok/s"
+            )
             recent, losses, taught, last_time, last_tokens = Scores(), [], {}, now, tokens
         if step % a.save_every == 0:
             barrier.wait()
@@ -179,14 +194,18 @@ def train(rank: int, a: argparse.Namespace, flat, grads, control, barrier) -> No
     worker.close()
 
 
-def save(out: Path, rank: int, model: Model, optimiser: Optimiser, step: int, tokens: int, barrier) -> None:
+def save(
+    out: Path, rank: int, model: Model, optimiser: Optimiser, step: int, tokens: int, barrier
+) -> None:
     """Each process leaves its moments in a file; the first gathers them into last.pt."""
     torch.save(optimiser.state(), out / f"moments.{rank}.pt")
     barrier.wait()
     if rank == 0:
         states = [torch.load(out / f"moments.{r}.pt") for r in range(WORLD)]
-        torch.save({"flat": model.flat.clone(), "optimiser": states, "step": step, "tokens": tokens},
-                   out / "new.pt")
+        torch.save(
+            {"flat": model.flat.clone(), "optimiser": states, "step": step, "tokens": tokens},
+            out / "new.pt",
+        )
         (out / "new.pt").replace(out / "last.pt")
 
 

@@ -20,7 +20,9 @@ from training.filler import Filler  # noqa: E402
 CATALOGUE = Catalogue(MODEL / "facts.txt")
 
 
-def drawn(seed: int, phrasings: str = "trained", test: bool = False) -> tuple[FactMaker, list[Fact]]:
+def drawn(
+    seed: int, phrasings: str = "trained", test: bool = False
+) -> tuple[FactMaker, list[Fact]]:
     maker = FactMaker(CATALOGUE, random.Random(seed), test, phrasings)
     return maker, maker.facts(40)
 
@@ -57,7 +59,9 @@ class CatalogueTest(unittest.TestCase):
                 for phrasing in relation.questions:
                     key = (kind, tuple((text.lower(), p.lower()) for text, p in phrasing.parts))
                     if "n" not in {p for _, p in key[1]}:
-                        self.assertEqual(asked.setdefault(key, number), number, f"{kind}: {phrasing}")
+                        self.assertEqual(
+                            asked.setdefault(key, number), number, f"{kind}: {phrasing}"
+                        )
 
     def test_names_are_split_between_training_and_measuring(self) -> None:
         rng = random.Random(1)

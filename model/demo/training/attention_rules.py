@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 
-def cores_visible(positions: np.ndarray, group: int, window: int, document_tokens: int) -> np.ndarray:
+def cores_visible(
+    positions: np.ndarray, group: int, window: int, document_tokens: int
+) -> np.ndarray:
     """J of each row: complete core tokens that lie a window or more back (arXiv 2412.12465).
 
     positions [T]: how many tokens stand before a row in its own branch. int32 [T].

@@ -21,7 +21,8 @@ MOST_SUPERVISED_ROWS = 96  # of one target and example: memory and time grow wit
 def collate(examples: list[Example], shape: Shape, rng: random.Random) -> tuple[Batch, list]:
     """Stacks `examples`; also gives the answers of each: (first row, end, whether unstated)."""
     stack = lambda name, dtype: torch.from_numpy(
-        np.stack([getattr(e, name) for e in examples]).astype(dtype))
+        np.stack([getattr(e, name) for e in examples]).astype(dtype)
+    )
     supervision = {}
     for target in TARGETS:
         lists = []
@@ -39,18 +40,37 @@ def collate(examples: list[Example], shape: Shape, rng: random.Random) -> tuple[
                 table[:, b, n] = row
         row, begin, end = torch.from_numpy(table[:3].astype(np.int64))
         supervision[target] = (row, begin, end, torch.from_numpy(table[3]))
-    batch = Batch(stack("tokens", np.int64), stack("targets", np.int64), stack("weights", np.float32),
-                  stack("positions", np.int64), stack("cores_visible", np.int32),
-                  stack("branch_start", np.int32), shape.document_tokens, shape.group, supervision)
+    batch = Batch(
+        stack("tokens", np.int64),
+        stack("targets", np.int64),
+        stack("weights", np.float32),
+        stack("positions", np.int64),
+        stack("cores_visible", np.int32),
+        stack("branch_start", np.int32),
+        shape.document_tokens,
+        shape.group,
+        supervision,
+    )
     return batch, [e.answers for e in examples]
 
 
-def maker(folder: Path, seed: int, test: bool = False, phrasings: str = "trained",
-          held_out_filler: bool = False) -> ExampleMaker:
+def maker(
+    folder: Path,
+    seed: int,
+    test: bool = False,
+    phrasings: str = "trained",
+    held_out_filler: bool = False,
+) -> ExampleMaker:
     """An ExampleMaker over the files of model/demo."""
     filler = Filler(random.Random(seed + 1), held_out=held_out_filler)
-    return ExampleMaker(Catalogue(folder / "facts.txt"), Tokens(str(folder / "tokenizer.model")), filler,
-                        seed, test, phrasings)
+    return ExampleMaker(
+        Catalogue(folder / "facts.txt"),
+        Tokens(str(folder / "tokenizer.model")),
+        filler,
+        seed,
+        test,
+        phrasings,
+    )
 
 
 def _work(folder: Path, seed: int, asked, made) -> None:
@@ -68,8 +88,9 @@ class BatchWorker:
     def __init__(self, folder: Path, seed: int) -> None:
         context = mp.get_context("spawn")
         self._asked, self._made = context.Queue(), context.Queue()
-        self._process = context.Process(target=_work, daemon=True,
-                                        args=(folder, seed, self._asked, self._made))
+        self._process = context.Process(
+            target=_work, daemon=True, args=(folder, seed, self._asked, self._made)
+        )
         self._process.start()
 
     def ask(self, shape: Shape, count: int) -> None:

@@ -17,9 +17,11 @@ _RANGE = re.compile(r"(\d+)\.\.(\d+)$")
 _ONSETS = "b br c ch cl d dr f fl g gl gr h j k kl kr l m n p pl pr qu r s sc sh sk sl sp st t th tr v w y z".split()
 _VOWELS = "a e i o u a e i o u ai ea ee ia io oa oo ou y".split()
 _CODAS = "b ck d f g k l ll m n nd ng nt p r rd rk rn rt s sh ss st t th v x z".split() + [""] * 14
-_ENDINGS = """a o i en er el ow ett ard ford ham ley mere well ton stead dale brook ridge vale ina son sen
+_ENDINGS = (
+    """a o i en er el ow ett ard ford ham ley mere well ton stead dale brook ridge vale ina son sen
 ski sky ova ez ian ini elli oni ard eau wick worth field man stein berg mann hofer ura moto ka shi ong
 in ur ash esh it al os is us um ia ora ene ell and im ul""".split()
+)
 
 
 def held_out(name: str) -> bool:
@@ -33,7 +35,9 @@ def invented_name(rng: random.Random, test: bool) -> str:
         name = rng.choice(_ONSETS) if rng.random() < 0.85 else ""
         for _ in range(rng.choice((0, 0, 1, 1, 1, 2))):
             name += rng.choice(_VOWELS) + rng.choice(_CODAS)
-        name += rng.choice(_VOWELS) + rng.choice(_CODAS) if rng.random() < 0.3 else rng.choice(_ENDINGS)
+        name += (
+            rng.choice(_VOWELS) + rng.choice(_CODAS) if rng.random() < 0.3 else rng.choice(_ENDINGS)
+        )
         if 4 <= len(name) <= 10 and held_out(name.capitalize()) == test:
             return name.capitalize()
 
@@ -48,8 +52,10 @@ class Phrasing:
     @classmethod
     def parse(cls, text: str, is_held_out: bool) -> Phrasing:
         pieces = _PLACEHOLDER.split(text)
-        parts = [(pieces[i], pieces[i + 1] if i + 1 < len(pieces) else "")
-                 for i in range(0, len(pieces), 2)]
+        parts = [
+            (pieces[i], pieces[i + 1] if i + 1 < len(pieces) else "")
+            for i in range(0, len(pieces), 2)
+        ]
         return cls(tuple(parts), is_held_out)
 
     def begins_with_thing(self) -> bool:
@@ -93,8 +99,11 @@ class Catalogue:
                 parts = [part.strip() for part in rest.split(" : ")]
                 if len(parts) != 3:
                     raise ValueError(f"{path}:{number}: a relation is KINDS : nouns : LIST")
-                current = Relation([k.strip() for k in parts[0].split(",")],
-                                   [n.strip() for n in parts[1].split("|") if n.strip()], parts[2])
+                current = Relation(
+                    [k.strip() for k in parts[0].split(",")],
+                    [n.strip() for n in parts[1].split("|") if n.strip()],
+                    parts[2],
+                )
                 self.relations.append(current)
             elif word == "generic":
                 current = self.generic

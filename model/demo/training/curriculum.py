@@ -18,10 +18,19 @@ class Level:
 
 
 LEVELS = (
-    Level(48, 128, (0.9, 1.0)), Level(80, 160, (0.9, 1.0)), Level(144, 208, (0.9, 1.0)), Level(224, 256, (0.6, 1.0)),
-    Level(352, 352, (0.4, 0.9)), Level(512, 448, (0.25, 0.8)), Level(768, 512, (0.15, 0.7)),
-    Level(1024, 640, (0.1, 0.6)), Level(2048, 960, (0.05, 0.5)), Level(4096, 1344, (0.03, 0.35)),
-    Level(8192, 1536, (0.02, 0.25)), Level(16384, 2048, (0.015, 0.2)), Level(32768, 2560, (0.01, 0.1)),
+    Level(48, 128, (0.9, 1.0)),
+    Level(80, 160, (0.9, 1.0)),
+    Level(144, 208, (0.9, 1.0)),
+    Level(224, 256, (0.6, 1.0)),
+    Level(352, 352, (0.4, 0.9)),
+    Level(512, 448, (0.25, 0.8)),
+    Level(768, 512, (0.15, 0.7)),
+    Level(1024, 640, (0.1, 0.6)),
+    Level(2048, 960, (0.05, 0.5)),
+    Level(4096, 1344, (0.03, 0.35)),
+    Level(8192, 1536, (0.02, 0.25)),
+    Level(16384, 2048, (0.015, 0.2)),
+    Level(32768, 2560, (0.01, 0.1)),
     Level(63488, 3072, (0.005, 0.06)),
 )
 
@@ -52,5 +61,13 @@ def draw_shape(rng: random.Random, level: int, mixture: Mixture) -> Shape:
         group = 0
     tokens = chosen.document_tokens
     tokens -= rng.randrange(tokens // 8)  # no one length, no one alignment
-    return Shape(tokens, chosen.question_tokens, chosen.fact_share, group, window, mixture.unstated,
-                 mixture.longest_gap, mixture.recall)
+    return Shape(
+        tokens,
+        chosen.question_tokens,
+        chosen.fact_share,
+        group,
+        window,
+        mixture.unstated,
+        mixture.longest_gap,
+        mixture.recall,
+    )

@@ -97,7 +97,7 @@ class Tokens:
     def encode_after(self, text: str) -> tuple[list[int], np.ndarray]:
         """The same for text that begins with a line break and goes on from other text."""
         ids, ends = self.encode("x" + text)
-        return ids[self._seam:], ends[self._seam:] - 1
+        return ids[self._seam :], ends[self._seam :] - 1
 
     def answer(self, text: str) -> list[int]:
         return self.processor.encode(text) + [EOS]
@@ -113,8 +113,15 @@ def _span(ends: np.ndarray, characters: tuple[int, int], first: int) -> tuple[in
 class ExampleMaker:
     """Not thread-safe; equal seeds give equal examples."""
 
-    def __init__(self, catalogue: Catalogue, tokens: Tokens, filler, seed: int, test: bool = False,
-                 phrasings: str = "trained") -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        tokens: Tokens,
+        filler,
+        seed: int,
+        test: bool = False,
+        phrasings: str = "trained",
+    ) -> None:
         self.catalogue, self.tokens, self.filler = catalogue, tokens, filler
         self.rng = random.Random(seed)
         self.test, self.phrasings = test, phrasings
@@ -159,8 +166,11 @@ class ExampleMaker:
         for number, fact in enumerate(run):
             head = f"{fact.thing[:1].upper()}{fact.thing[1:]}\n" if number == 0 else ""
             line = f"{head}{mark}{self.rng.choice(fact.relation.nouns)}{sign}"
-            wording = Wording(line + fact.value, (0, len(head) - 1) if head else None,
-                              (len(line), len(line) + len(fact.value)))
+            wording = Wording(
+                line + fact.value,
+                (0, len(head) - 1) if head else None,
+                (len(line), len(line) + len(fact.value)),
+            )
             listed.append((fact, wording))
         return listed
 
@@ -197,7 +207,7 @@ class ExampleMaker:
         ids, ends = self.tokens.encode("".join(text))
         while len(ids) < shape.document_tokens - 1:
             ids += self.tokens.processor.encode(self._piece())
-        return [BOS] + ids[:shape.document_tokens - 1], ends, placed
+        return [BOS] + ids[: shape.document_tokens - 1], ends, placed
 
     # ---- the whole
 
@@ -259,8 +269,9 @@ class ExampleMaker:
             answers.append((first, first + len(answer), unstated))
             for k in range(len(answer) - 1):
                 supervision["thing"].add(first + k, base + thing[0], base + thing[1])
-            self._teach_reading(shape, supervision, first, len(answer) - 1,
-                                None if unstated else spans[id(fact)])
+            self._teach_reading(
+                shape, supervision, first, len(answer) - 1, None if unstated else spans[id(fact)]
+            )
         rest = shape.tokens - len(tokens)
         tokens += [EOS] * rest
         targets += [EOS] * rest
@@ -268,10 +279,16 @@ class ExampleMaker:
         own += range(limit, limit + rest)
         starts += [shape.tokens - rest] * rest
         index = np.array(own)
-        return Example(np.array(tokens), np.array(targets), np.array(weights, np.float32),
-                       index + self._gaps(shape)[np.minimum(index, limit)],
-                       cores_visible(index, shape.group, shape.window, limit),
-                       np.array(starts, np.int32), answers, supervision)
+        return Example(
+            np.array(tokens),
+            np.array(targets),
+            np.array(weights, np.float32),
+            index + self._gaps(shape)[np.minimum(index, limit)],
+            cores_visible(index, shape.group, shape.window, limit),
+            np.array(starts, np.int32),
+            answers,
+            supervision,
+        )
 
     def _branch(self, maker: FactMaker, fact: Fact):
         """Ids of question and answer, and the tokens of the thing in the question."""
@@ -284,8 +301,14 @@ class ExampleMaker:
         thing_at, _ = wording.shifted(len(head))
         return question, answer, _span(ends, thing_at, 0)
 
-    def _teach_reading(self, shape: Shape, supervision: dict[str, Supervision], first: int, length: int,
-                       found: tuple[tuple[int, int], tuple[int, int]] | None) -> None:
+    def _teach_reading(
+        self,
+        shape: Shape,
+        supervision: dict[str, Supervision],
+        first: int,
+        length: int,
+        found: tuple[tuple[int, int], tuple[int, int]] | None,
+    ) -> None:
         """The heads that read an answer of `length` tokens, given by the rows from `first` on; `found`
         is where the document has the statement and the answer. A head whose turn it is not looks at
         the colon before the answer, and so does every head where there is nothing to read."""

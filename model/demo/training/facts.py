@@ -12,22 +12,78 @@ NOT_STATED = "not stated"
 # Kinds that a later sentence calls he or she; all others are it.
 PEOPLE = frozenset("person guest student patient folk landlord contact hero".split())
 
-_LEADS = ("Note that", "By the way,", "As far as we know,", "It is well known that", "Remember:",
-          "According to the record,", "Please note:", "We were told that", "FYI,", "In short,",
-          "As agreed,", "I think", "It turned out that", "Everyone says that", "Update:", "Also,",
-          "At that time", "To be clear,", "As of today,", "On the other hand,", "Meanwhile,", "-", "*",
-          "1.", "2)", "Reminder:", "They say", "Do not forget that", "In fact,", "Luckily,")
-_TRAILS = (", as everybody knows", ", I think", " by the way", ", it seems", " these days", ", they say",
-           ", as agreed", " for now", ", which surprised nobody", ", according to the letter",
-           " if I remember right", ", and that will not change", " (see the notes)", ", so please write it down",
-           ", at least this year", ", and everyone was content", " at the moment", ", nothing more")
+_LEADS = (
+    "Note that",
+    "By the way,",
+    "As far as we know,",
+    "It is well known that",
+    "Remember:",
+    "According to the record,",
+    "Please note:",
+    "We were told that",
+    "FYI,",
+    "In short,",
+    "As agreed,",
+    "I think",
+    "It turned out that",
+    "Everyone says that",
+    "Update:",
+    "Also,",
+    "At that time",
+    "To be clear,",
+    "As of today,",
+    "On the other hand,",
+    "Meanwhile,",
+    "-",
+    "*",
+    "1.",
+    "2)",
+    "Reminder:",
+    "They say",
+    "Do not forget that",
+    "In fact,",
+    "Luckily,",
+)
+_TRAILS = (
+    ", as everybody knows",
+    ", I think",
+    " by the way",
+    ", it seems",
+    " these days",
+    ", they say",
+    ", as agreed",
+    " for now",
+    ", which surprised nobody",
+    ", according to the letter",
+    " if I remember right",
+    ", and that will not change",
+    " (see the notes)",
+    ", so please write it down",
+    ", at least this year",
+    ", and everyone was content",
+    " at the moment",
+    ", nothing more",
+)
 _SMALL_FIRST_WORDS = frozenset(
-    "The A An You To For In At On It My Our Your There As By His Her Their This That We They If".split())
+    "The A An You To For In At On It My Our Your There As By His Her Their This That We They If".split()
+)
 
 
-_RECALL_WORDS = ("{name}", "{name}", "{thing}", "{quality}", "{10..9999}", "{letter}{digit}{letter}")
-_RECALL = Relation([], [], "", [Phrasing.parse(t, False) for t in ("{E} is {v}.", "{E}: {v}.", "{E} = {v}.")],
-                   [Phrasing.parse(t, False) for t in ("{E}?", "{E} is what?", "What is {e}?")])
+_RECALL_WORDS = (
+    "{name}",
+    "{name}",
+    "{thing}",
+    "{quality}",
+    "{10..9999}",
+    "{letter}{digit}{letter}",
+)
+_RECALL = Relation(
+    [],
+    [],
+    "",
+    [Phrasing.parse(t, False) for t in ("{E} is {v}.", "{E}: {v}.", "{E} = {v}.")],
+    [Phrasing.parse(t, False) for t in ("{E}?", "{E} is what?", "What is {e}?")],
+)
 
 
 @dataclass(frozen=True)
@@ -52,8 +108,14 @@ class Wording:
 
 
 def _fill(phrasing: Phrasing, fact: Fact, noun: str, thing: str) -> Wording:
-    words = {"e": thing, "E": capitalised(thing), "v": fact.value, "V": capitalised(fact.value),
-             "n": noun, "N": capitalised(noun)}
+    words = {
+        "e": thing,
+        "E": capitalised(thing),
+        "v": fact.value,
+        "V": capitalised(fact.value),
+        "n": noun,
+        "N": capitalised(noun),
+    }
     wording = Wording("")
     for literal, placeholder in phrasing.parts:
         wording.text += literal
@@ -72,10 +134,17 @@ class FactMaker:
     phrasings: "trained" or "held-out" or "all". Not thread-safe.
     """
 
-    def __init__(self, catalogue: Catalogue, rng: random.Random, test: bool = False,
-                 phrasings: str = "trained") -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        rng: random.Random,
+        test: bool = False,
+        phrasings: str = "trained",
+    ) -> None:
         self.catalogue, self.rng, self.test, self.phrasings = catalogue, rng, test, phrasings
-        self.kinds = [k for k, relations in catalogue.by_kind.items() for _ in range(2 + len(relations))]
+        self.kinds = [
+            k for k, relations in catalogue.by_kind.items() for _ in range(2 + len(relations))
+        ]
         self.value_lists = sorted({r.values for r in catalogue.relations})
         self.things: set[str] = set()
 
@@ -93,19 +162,33 @@ class FactMaker:
             relations = rng.sample(known, min(len(known), rng.choice((1, 1, 2, 2, 3, 4))))
             if rng.random() < 0.25:
                 relations.append(self._open_relation(kind))
-            things = [t for t in (self._new_thing(kind) for _ in range(rng.choice((1, 2, 2, 3, 4)))) if t]
+            things = [
+                t for t in (self._new_thing(kind) for _ in range(rng.choice((1, 2, 2, 3, 4)))) if t
+            ]
             for thing in things:
                 for relation in relations:
-                    if rng.random() < 0.85 and len(out) < count and (id(relation), thing) not in seen:
+                    if (
+                        rng.random() < 0.85
+                        and len(out) < count
+                        and (id(relation), thing) not in seen
+                    ):
                         seen.add((id(relation), thing))
-                        out.append(Fact(relation, kind, thing,
-                                        self.catalogue.value(relation, rng, self.test)))
+                        out.append(
+                            Fact(
+                                relation,
+                                kind,
+                                thing,
+                                self.catalogue.value(relation, rng, self.test),
+                            )
+                        )
         return out
 
     def recall(self, count: int) -> list[Fact]:
         """`count` pairs of some words each, with no relation to know: matching and copying alone."""
-        words = lambda most: " ".join(self.catalogue.expand(self.rng.choice(_RECALL_WORDS), self.rng, self.test)
-                                      for _ in range(self.rng.randint(1, most)))
+        words = lambda most: " ".join(
+            self.catalogue.expand(self.rng.choice(_RECALL_WORDS), self.rng, self.test)
+            for _ in range(self.rng.randint(1, most))
+        )
         facts = []
         for _ in range(count):
             thing = words(2)
@@ -130,15 +213,21 @@ class FactMaker:
 
     def _open_relation(self, kind: str) -> Relation:
         """A relation nobody has heard of: only its words tell it from others."""
-        noun = self.catalogue.expand(self.rng.choice(("{thing}", "{quality} {thing}", "{thing} {thing}")),
-                                     self.rng, self.test)
+        noun = self.catalogue.expand(
+            self.rng.choice(("{thing}", "{quality} {thing}", "{thing} {thing}")),
+            self.rng,
+            self.test,
+        )
         return Relation([kind], [noun], self.rng.choice(self.value_lists))
 
     # ---- words
 
     def _pick(self, own: list[Phrasing], generic: list[Phrasing], has_noun: bool) -> Phrasing:
-        usable = lambda options: [p for p in options if self.phrasings == "all" or
-                                  p.held_out == (self.phrasings == "held-out")]
+        usable = lambda options: [
+            p
+            for p in options
+            if self.phrasings == "all" or p.held_out == (self.phrasings == "held-out")
+        ]
         mine, common = usable(own), usable(generic) if has_noun else []
         if mine and (not common or self.rng.random() < 0.65):
             return self.rng.choice(mine)
@@ -147,7 +236,9 @@ class FactMaker:
     def statement(self, fact: Fact, pronoun: str = "") -> Wording:
         """One sentence that states `fact`, sometimes dressed; of `pronoun` where its form allows."""
         rng, relation = self.rng, fact.relation
-        phrasing = self._pick(relation.statements, self.catalogue.generic.statements, bool(relation.nouns))
+        phrasing = self._pick(
+            relation.statements, self.catalogue.generic.statements, bool(relation.nouns)
+        )
         thing = pronoun if pronoun and phrasing.begins_with_thing() else ""
         noun = rng.choice(relation.nouns) if relation.nouns else ""
         wording = _fill(phrasing, fact, noun, thing or fact.thing)
@@ -167,7 +258,9 @@ class FactMaker:
 
     def question(self, fact: Fact) -> Wording:
         relation = fact.relation
-        phrasing = self._pick(relation.questions, self.catalogue.generic.questions, bool(relation.nouns))
+        phrasing = self._pick(
+            relation.questions, self.catalogue.generic.questions, bool(relation.nouns)
+        )
         noun = self.rng.choice(relation.nouns) if relation.nouns else ""
         wording = _fill(phrasing, fact, noun, fact.thing)
         wording.text = capitalised(wording.text)
@@ -187,6 +280,9 @@ class FactMaker:
                     return Fact(fact.relation, fact.kind, thing, NOT_STATED)
             else:
                 relation = rng.choice(self.catalogue.by_kind[fact.kind])
-                if (fact.thing, id(relation)) not in have and relation.values != fact.relation.values:
+                if (
+                    fact.thing,
+                    id(relation),
+                ) not in have and relation.values != fact.relation.values:
                     return Fact(relation, fact.kind, fact.thing, NOT_STATED)
         return None

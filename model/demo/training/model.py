@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
-
 CODE_WIDTH = 96  # components of the stream that hold the code of a token
 CODE_SIZE = 4.0  # of each of them at the start, large beside what a layer adds
 READERS = {3: (2, 3, 4), 4: (0, 1, 2, 4), 5: (0, 1, 2)}  # the heads of each layer that read answers
@@ -59,11 +58,17 @@ class Model:
         self.config = c = config
         self.kernels = kernels
         d, f = c.hidden_size, c.intermediate_size
-        shapes = {"model.embed_tokens.weight": (c.vocab_size, d), "lm_head.weight": (c.vocab_size, d),
-                  "model.norm.weight": (d,)}
+        shapes = {
+            "model.embed_tokens.weight": (c.vocab_size, d),
+            "lm_head.weight": (c.vocab_size, d),
+            "model.norm.weight": (d,),
+        }
         for layer in range(c.num_hidden_layers):
             p = f"model.layers.{layer}."
-            shapes |= {p + "input_layernorm.weight": (d,), p + "post_attention_layernorm.weight": (d,)}
+            shapes |= {
+                p + "input_layernorm.weight": (d,),
+                p + "post_attention_layernorm.weight": (d,),
+            }
             shapes |= {p + f"self_attn.{n}_proj.weight": (d, d) for n in "qkvo"}
             shapes |= {p + f"mlp.{n}_proj.weight": (f, d) for n in ("gate", "up")}
             shapes[p + "mlp.down_proj.weight"] = (d, f)
@@ -107,7 +112,9 @@ class Model:
         width = CODE_WIDTH
         here, next_ = slice(1, 1 + width), slice(1 + width, 1 + 2 * width)
         code = normal(c.vocab_size, width)
-        embeddings, logits = (self.parameters[n] for n in ("model.embed_tokens.weight", "lm_head.weight"))
+        embeddings, logits = (
+            self.parameters[n] for n in ("model.embed_tokens.weight", "lm_head.weight")
+        )
         embeddings.zero_()
         embeddings[:, 0] = CODE_SIZE * width**0.5 * 0.4
         embeddings[:, here] = code * CODE_SIZE
@@ -116,8 +123,10 @@ class Model:
         for layer, heads in READERS.items():
             for head in heads:
                 rows = slice(head * c.head_dim, (head + 1) * c.head_dim)
-                seen = torch.linalg.qr(normal(width, width))[0][:c.head_dim]
-                value, output = (self.parameters[f"model.layers.{layer}.self_attn.{n}_proj.weight"] for n in "vo")
+                seen = torch.linalg.qr(normal(width, width))[0][: c.head_dim]
+                value, output = (
+                    self.parameters[f"model.layers.{layer}.self_attn.{n}_proj.weight"] for n in "vo"
+                )
                 value[rows] = 0.0
                 value[rows, here] = seen
                 output[:, rows] = 0.0
@@ -135,12 +144,14 @@ class Model:
         embeddings share one component, which their fastest rotary pairs turn by that distance."""
         c = self.config
         embeddings = self.parameters["model.embed_tokens.weight"]
-        normed = float(embeddings[0, 0]) / float(embeddings.square().mean(1).add(c.rms_norm_eps).sqrt().mean())
+        normed = float(embeddings[0, 0]) / float(
+            embeddings.square().mean(1).add(c.rms_norm_eps).sqrt().mean()
+        )
         half = c.head_dim // 2
         q, k = (self.parameters[f"model.layers.0.self_attn.{n}_proj.weight"] for n in "qk")
         for head in range(3):
             for weight in (q, k):  # little else counts at first
-                weight[head * c.head_dim:(head + 1) * c.head_dim] *= 0.1
+                weight[head * c.head_dim : (head + 1) * c.head_dim] *= 0.1
             for pair, logit in enumerate((10.0, 5.0, 2.0, 1.0)):
                 strength = (logit * c.head_dim**0.5) ** 0.5 / normed
                 angle = (head + 1) * c.rope_theta ** (-2 * pair / c.head_dim)
@@ -169,8 +180,15 @@ class Model:
             qkv = qkv.view(b, t, 3, c.num_attention_heads, c.head_dim)
             if look is not None:
                 look(layer, qkv)
-            heads = kernels.attention(qkv, cos, sin, batch.cores_visible, batch.branch_start,
-                                      batch.document_tokens, batch.group)
+            heads = kernels.attention(
+                qkv,
+                cos,
+                sin,
+                batch.cores_visible,
+                batch.branch_start,
+                batch.document_tokens,
+                batch.group,
+            )
             added = F.linear(heads.view(b * t, -1), w("self_attn.o_proj").bfloat16())
             x, normed = self._norm(x, added, w("post_attention_layernorm"))
             gate_up = torch.cat([w("mlp.gate_proj"), w("mlp.up_proj")]).bfloat16()
@@ -190,7 +208,9 @@ class Model:
         head = self.parameters["lm_head.weight"].bfloat16()
         logits = F.linear(normed[rows], head)
         targets = batch.targets.view(-1)[rows]
-        total, _, is_right = self.kernels.cross_entropy(logits, targets, batch.weights.view(-1)[rows])
+        total, _, is_right = self.kernels.cross_entropy(
+            logits, targets, batch.weights.view(-1)[rows]
+        )
         right = torch.zeros(batch.tokens.numel(), dtype=torch.bool)
         right[rows] = is_right.bool()
         return total, right.view_as(batch.tokens)
@@ -201,11 +221,20 @@ class Model:
         tensors = {n: w.detach().bfloat16().clone() for n, w in self.parameters.items()}
         save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
         config = asdict(self.config) | {
-            "architectures": ["LlamaForCausalLM"], "model_type": "llama",
+            "architectures": ["LlamaForCausalLM"],
+            "model_type": "llama",
             "num_key_value_heads": self.config.num_attention_heads,
-            "head_dim": self.config.head_dim, "hidden_act": "silu", "rope_scaling": None,
-            "max_position_embeddings": context, "tie_word_embeddings": False,
-            "attention_bias": False, "mlp_bias": False, "bos_token_id": 1, "eos_token_id": 2,
-            "torch_dtype": "bfloat16", "use_cache": True,
-            "cca": {"group_size": group, "window": window, "core_heads": "query"}}
+            "head_dim": self.config.head_dim,
+            "hidden_act": "silu",
+            "rope_scaling": None,
+            "max_position_embeddings": context,
+            "tie_word_embeddings": False,
+            "attention_bias": False,
+            "mlp_bias": False,
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+            "torch_dtype": "bfloat16",
+            "use_cache": True,
+            "cca": {"group_size": group, "window": window, "core_heads": "query"},
+        }
         (directory / "config.json").write_text(json.dumps(config, indent=2) + "\n")

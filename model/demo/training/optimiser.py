@@ -34,8 +34,10 @@ class Optimiser:
         self.rest = rest[rank::world]
         self.momentum = {n: torch.zeros(model.shapes[n]) for n in matrices[rank::world]}
         # in proportion to their size; a rare token's embedding has few steps to learn in
-        self.scale = {n: (1.0 if "norm" in n else 4.0) * float(model.parameters[n].detach().abs().mean())
-                      for n in self.rest}
+        self.scale = {
+            n: (1.0 if "norm" in n else 4.0) * float(model.parameters[n].detach().abs().mean())
+            for n in self.rest
+        }
         self.first = {n: torch.zeros(model.shapes[n]) for n in self.rest}
         self.second = {n: torch.zeros(model.shapes[n]) for n in self.rest}
 
@@ -56,8 +58,10 @@ class Optimiser:
                 rows, columns = model.shapes[name]
                 weight = model.flat[model.place[name]].view(rows, columns)
                 weight.mul_(1 - rate * self.decay)
-                weight.add_(update.T if rows > columns else update,
-                            alpha=-rate * 0.2 * max(rows, columns) ** 0.5)
+                weight.add_(
+                    update.T if rows > columns else update,
+                    alpha=-rate * 0.2 * max(rows, columns) ** 0.5,
+                )
         clip = min(1.0, 1.0 / (float(grads.norm()) + 1e-6))
         for name in self.rest:
             g = grad(name) * clip
@@ -65,15 +69,23 @@ class Optimiser:
             v = self.second[name].mul_(0.98).addcmul_(g, g, value=0.02)
             m_hat, v_hat = m / (1 - 0.9**self.steps), v / (1 - 0.98**self.steps)
             model.flat[model.place[name]].view(model.shapes[name]).addcdiv_(
-                m_hat, v_hat.sqrt().add_(1e-8), value=-rate * self.scale[name])
+                m_hat, v_hat.sqrt().add_(1e-8), value=-rate * self.scale[name]
+            )
 
     def state(self) -> dict:
-        return {"steps": self.steps, "momentum": self.momentum, "first": self.first,
-                "second": self.second}
+        return {
+            "steps": self.steps,
+            "momentum": self.momentum,
+            "first": self.first,
+            "second": self.second,
+        }
 
     def load(self, state: dict) -> None:
         self.steps = state["steps"]
-        for mine, theirs in ((self.momentum, state["momentum"]), (self.first, state["first"]),
-                             (self.second, state["second"])):
+        for mine, theirs in (
+            (self.momentum, state["momentum"]),
+            (self.first, state["first"]),
+            (self.second, state["second"]),
+        ):
             for name, tensor in theirs.items():
                 mine[name].copy_(tensor)

@@ -28,8 +28,9 @@ def _rotated(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Ten
     return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
 
 
-def mass_loss(qkv: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, batch: Batch, heads: slice,
-              target: str) -> torch.Tensor:
+def mass_loss(
+    qkv: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, batch: Batch, heads: slice, target: str
+) -> torch.Tensor:
     """Mean over rows and `heads` of -log(mass on the target). qkv [B, T, 3, H, d], not rotated."""
     row, begin, end, weight = batch.supervision[target]
     q = _rotated(qkv[:, :, 0, heads], cos, sin)
@@ -49,8 +50,8 @@ def mass_loss(qkv: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, batch: Ba
     groups = int(cores.max()) if batch.group else 0
     if groups:
         g = batch.group
-        members = k[:, :groups * g].view(b, groups, g, h, d)
-        last = q[:, g - 1:groups * g:g]
+        members = k[:, : groups * g].view(b, groups, g, h, d)
+        last = q[:, g - 1 : groups * g : g]
         weights = torch.softmax((last[:, :, None] * members).sum(-1) * scale, 2)
         pooled = (weights[..., None] * members).sum(2)  # [B, groups, h, d]
         number = torch.arange(groups)
@@ -67,8 +68,9 @@ def mass_loss(qkv: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, batch: Ba
     return loss / (h * weight.sum().clamp(min=1))
 
 
-def pool_loss(qkv: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, batch: Batch, heads: slice,
-              target: str) -> torch.Tensor:
+def pool_loss(
+    qkv: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, batch: Batch, heads: slice, target: str
+) -> torch.Tensor:
     """Mean over groups and `heads` of -log(the wanted token's weight in its core token)."""
     last, begin, _, weight = batch.supervision[target]
     g = batch.group
