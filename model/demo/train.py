@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Trains the demo model; README.md has the recipe that made the delivered one.
+"""Trains the next demo model; README.md says what it consists of.
 
     python3 train.py --out RUN --minutes 60 [--init RUN/last.pt] [--levels 0-6] ...
 
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import random
 import time
 from collections import deque
@@ -139,18 +138,17 @@ def train(rank: int, a: argparse.Namespace, flat, grads, control, barrier) -> No
             a.recall / (1 + levels[current] / 3),
         )
         while len(asked) <= AHEAD:
-            rng = random.Random(step * 7919 + len(asked) + a.seed + int(control[2].item()))
-            control_shape = draw_shape(rng, levels[current], mixture)
-            asked.append(control_shape)
-            worker.ask(control_shape, max(1, a.step_tokens // WORLD // control_shape.tokens))
+            rng = random.Random(step * 7919 + len(asked) + a.seed)
+            wanted = draw_shape(rng, levels[current], mixture)
+            asked.append(wanted)
+            worker.ask(wanted, max(1, a.step_tokens // WORLD // wanted.tokens))
         shape = asked.popleft()
         batch, answers = worker.take()
-        aux = a.supervision * (1.0 if done < a.supervision_until else 0.0)
-        teacher = Teacher(model, batch) if aux else None
+        teacher = Teacher(model, batch) if a.supervision else None
         hidden = model.hidden(batch, teacher)
         total, right = model.losses(hidden, batch)
         loss = total / batch.weights.sum()
-        objective = loss + aux * teacher.sum() if teacher else loss
+        objective = loss + a.supervision * teacher.sum() if teacher else loss
         model.grad.zero_()
         objective.backward()
         grads[rank].copy_(model.grad)
@@ -231,7 +229,6 @@ def main() -> None:
     add("--recall", type=float, default=0.5, help="share of recall lists at level 0")
     add("--longest-gap", type=int, default=65536)
     add("--supervision", type=float, default=0.25, help="weight of the attention supervision")
-    add("--supervision-until", type=float, default=1.0, help="share of the time with it")
     add("--save-every", type=int, default=500)
     add("--context", type=int, default=131072)
     add("--model", default="{}", help="JSON: fields of ModelConfig that differ")
@@ -243,7 +240,7 @@ def main() -> None:
     Kernels(Path(a.cache))  # built once, before two want it
     size = Model(ModelConfig(**json.loads(a.model)), None, 0).flat.numel()
     flat, grads = torch.zeros(size).share_memory_(), torch.zeros(WORLD, size).share_memory_()
-    control = torch.zeros(3, dtype=torch.float64).share_memory_()
+    control = torch.zeros(2, dtype=torch.float64).share_memory_()
     barrier = mp.get_context("spawn").Barrier(WORLD)
     mp.spawn(train, args=(a, flat, grads, control, barrier), nprocs=WORLD)
 

@@ -60,6 +60,7 @@ int64_t Random::Below(int64_t below) {
 }
 
 Library::Library(uint64_t seed, int64_t texts, int64_t largest, Tally* tally) : tally_(tally) {
+  // The plain ones, which any demo model should know: JudgeTruth wants half of the answers true.
   const auto catalogue =
       service::eval::FactCatalogue::Load(LONGLEAF_SOURCE_DIR "/tests/eval/facts.txt");
   if (!catalogue.ok()) {

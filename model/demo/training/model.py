@@ -15,9 +15,10 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
+from training.heads import readers
+
 CODE_WIDTH = 96  # components of the stream that hold the code of a token
 CODE_SIZE = 4.0  # of each of them at the start, large beside what a layer adds
-READERS = {3: (2, 3, 4), 4: (0, 1, 2, 4), 5: (0, 1, 2)}  # the heads of each layer that read answers
 
 
 @dataclass(frozen=True)
@@ -120,8 +121,8 @@ class Model:
         embeddings[:, here] = code * CODE_SIZE
         logits.mul_(0.1)
         logits[:, next_] = code * width**-0.5
-        for layer, heads in READERS.items():
-            for head in heads:
+        for layer in range(c.num_hidden_layers):
+            for head in readers(layer):
                 rows = slice(head * c.head_dim, (head + 1) * c.head_dim)
                 seen = torch.linalg.qr(normal(width, width))[0][: c.head_dim]
                 value, output = (

@@ -12,14 +12,14 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotary embedding, half-split: the halves (a, b) become (a cos - b sin, b cos + a sin)."""
     a, b = x.chunk(2, dim=-1)
     cos, sin = cos[:, :, None], sin[:, :, None]
     return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)
 
 
-def _pool(q: Tensor, k: Tensor, v: Tensor, group: int) -> tuple[Tensor, Tensor]:
+def pool(q: Tensor, k: Tensor, v: Tensor, group: int) -> tuple[Tensor, Tensor]:
     """One key and one value a group of tokens, weighted by how its last token attends to it."""
     batch, tokens, heads, width = k.shape
     shape = (batch, tokens // group, group, heads, width)
@@ -48,7 +48,7 @@ class Reference:
             qkv = qkv.float()
         batch, tokens, _, _, width = qkv.shape
         q, k, v = qkv.unbind(2)
-        q, k = _rotate(q, cos, sin), _rotate(k, cos, sin)
+        q, k = rotate(q, cos, sin), rotate(k, cos, sin)
         row = torch.arange(tokens)[None, :, None]
         raw = torch.arange(tokens)[None, None, :]
         cores, starts = cores_visible[..., None], branch_start[..., None]
@@ -56,7 +56,7 @@ class Reference:
         in_branch = (row >= document_tokens) & (raw >= starts) & (raw >= document_tokens)
         visible = (raw <= row) & (in_window | in_branch)
         if group > 0 and document_tokens >= group:
-            core_k, core_v = _pool(
+            core_k, core_v = pool(
                 q[:, :document_tokens], k[:, :document_tokens], v[:, :document_tokens], group
             )
             k, v = torch.cat([core_k, k], dim=1), torch.cat([core_v, v], dim=1)

@@ -8,24 +8,9 @@ from __future__ import annotations
 
 import torch
 
+from training.heads import HEADS
 from training.model import Batch
-
-# layer -> what its first heads are taught, in order, and how many heads (see examples.TARGETS). A
-# head that reads the n-th token of an answer also pools for it (these are model.READERS).
-HEADS: dict[int, tuple[tuple[str, int], ...]] = {
-    0: (("previous", 1), ("second", 1)),
-    1: (("thing", 2), ("value", 1)),
-    3: (("statement", 2), ("read5", 1), ("read6", 1), ("read7", 1)),
-    4: (("read0", 1), ("read1", 1), ("read2", 1), ("statement", 1), ("read8", 1)),
-    5: (("read0", 1), ("read3", 1), ("read4", 1)),
-}
-
-
-def _rotated(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    """x [B, T, heads, d] with cos, sin [B, T, d/2]."""
-    a, b = x.float().chunk(2, dim=-1)
-    cos, sin = cos[:, :, None], sin[:, :, None]
-    return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
+from training.reference import pool, rotate
 
 
 def mass_loss(
@@ -33,8 +18,8 @@ def mass_loss(
 ) -> torch.Tensor:
     """Mean over rows and `heads` of -log(mass on the target). qkv [B, T, 3, H, d], not rotated."""
     row, begin, end, weight = batch.supervision[target]
-    q = _rotated(qkv[:, :, 0, heads], cos, sin)
-    k = _rotated(qkv[:, :, 1, heads], cos, sin)
+    q = rotate(qkv[:, :, 0, heads].float(), cos, sin)
+    k = rotate(qkv[:, :, 1, heads].float(), cos, sin)
     b, t, h, d = q.shape
     scale = d**-0.5
     index = torch.arange(t)
@@ -50,10 +35,8 @@ def mass_loss(
     groups = int(cores.max()) if batch.group else 0
     if groups:
         g = batch.group
-        members = k[:, : groups * g].view(b, groups, g, h, d)
-        last = q[:, g - 1 : groups * g : g]
-        weights = torch.softmax((last[:, :, None] * members).sum(-1) * scale, 2)
-        pooled = (weights[..., None] * members).sum(2)  # [B, groups, h, d]
+        first = slice(0, groups * g)
+        pooled, _ = pool(q[:, first], k[:, first], k[:, first], g)  # [B, groups, h, d]
         number = torch.arange(groups)
         scores = torch.cat([picked @ pooled.permute(0, 2, 3, 1), scores], -1)
         visible = torch.cat([number < cores[..., None], raw], -1)
@@ -83,7 +66,7 @@ def pool_loss(
         h, d = x.shape[2:]
         picked = x.gather(1, rows[..., None, None].expand(-1, -1, h, d))
         turn = rows[..., None].expand(-1, -1, d // 2)
-        return _rotated(picked, cos.gather(1, turn), sin.gather(1, turn))
+        return rotate(picked.float(), cos.gather(1, turn), sin.gather(1, turn))
 
     q = rotated(0, last)  # [B, n, h, d]
     k = rotated(1, member).view(b, n, g, *q.shape[2:])
@@ -107,9 +90,9 @@ class Teacher:
             loss = mass_loss(qkv, self.cos, self.sin, self.batch, taught, target)
             self.losses[f"{layer} {target}"] = loss
             if self.batch.group and target.startswith("read"):
-                pool = target.replace("read", "pool")
-                loss = pool_loss(qkv, self.cos, self.sin, self.batch, taught, pool)
-                self.losses[f"{layer} {pool}"] = loss
+                pooling = target.replace("read", "pool")
+                loss = pool_loss(qkv, self.cos, self.sin, self.batch, taught, pooling)
+                self.losses[f"{layer} {pooling}"] = loss
             first += heads
 
     def sum(self) -> torch.Tensor:
